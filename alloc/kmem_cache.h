@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// kmem_cache.h - caches of objects of one size.
+//
+// Doors: kmem_cache_create(), kmem_cache_alloc(), kmem_cache_free(), kmem_cache_destroy(); the
+// handle kmem_cache_this_cpu() for the fastest form; kmem_cache_of<T> for typed objects.
+// Threads: every call may be made by any thread without registration; an object may be freed by
+// another thread than the one that allocated it. A thread gets a CPU slot at its first call.
+// Origin: include/linux/slab.h, mm/slab.c and mm/slab_common.c of Linux v5.2.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "gfp.h"
+#include "slab_def.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SLABFWD_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SLABFWD_ASAN 1
+#endif
+#endif
+#if defined(SLABFWD_ASAN)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace slabfwd {
+
+/// How caches made from now on are cut and how much they keep at hand.
+enum class slab_tuning {
+    throughput, ///< large slabs, long arrays (default)
+    linux_5_2,  ///< the kernel's numbers and its rule for the order
+};
+
+/// How far the allocator has come up (mm/slab.h).
+enum slab_state_t {
+    DOWN,         ///< nothing works yet
+    PARTIAL,      ///< the cache of caches works
+    PARTIAL_NODE, ///< kmalloc works for kmem_cache_node
+    UP,           ///< all kmalloc caches work, with arrays of one entry
+    FULL,         ///< everything works
+};
+
+/// Bring the allocator up. May be called, any number of times; the first cache made and the first
+/// kmalloc() do it as well. `slab_set_tuning()` has to come before it.
+void kmem_cache_init();
+/// How far the allocator is.
+slab_state_t slab_state();
+/// 0, or -EBUSY when the allocator is up already.
+int slab_set_tuning(slab_tuning tuning);
+slab_tuning slab_get_tuning();
+/// May kmem_cache_create() return a cache that exists and fits (an alias)? Off by default: every
+/// cache has its own line in slabinfo. May be changed at any time, for caches to come.
+void slab_set_merge(bool merge);
+
+/// Make a cache. `name` is copied. `size` in bytes (sizeof(void*) .. KMALLOC_MAX_SIZE), `align` a
+/// power of two or 0 (word), `flags` SLAB_*, `ctor` is called once for each object when its slab
+/// is made (an object is to be freed in its constructed state), or NULL.
+/// NULL with errno set: EINVAL (bad argument), EEXIST (name is taken), ENOMEM.
+kmem_cache* kmem_cache_create(const char* name, std::size_t size, std::size_t align,
+                              slab_flags_t flags, void (*ctor)(void*));
+/// As kmem_cache_create(), with the part of the object that __check_heap_object() lets through.
+kmem_cache* kmem_cache_create_usercopy(const char* name, std::size_t size, std::size_t align,
+                                       slab_flags_t flags, std::size_t useroffset,
+                                       std::size_t usersize, void (*ctor)(void*));
+
+/// End a cache (or drop one alias of it). REQUIRES that no other thread uses it any more.
+/// 0; -EBUSY when objects are live: they are named in a report and the cache stays as it was.
+/// NULL does nothing.
+int kmem_cache_destroy(kmem_cache* cache);
+
+/// Give free slabs back. The calling thread's array and those of threads that have gone are
+/// drained at once, those of others when they next come by (slow path or slab_cpu_serve()).
+/// 0 when no slab is left, else 1.
+int kmem_cache_shrink(kmem_cache* cache);
+
+/// Size of the objects as asked for.
+inline unsigned kmem_cache_size(const kmem_cache* cache) {
+    return cache->object_size;
+}
+
+/// At most `objects` objects exist in the cache at any time (0: no bound); rounded down to slabs,
+/// one slab at least.
+void kmem_cache_set_max(kmem_cache* cache, std::size_t objects);
+
+/// May `n` bytes at `ptr` be copied out of the cache's object? 0 or -EFAULT (mm/slab.c,
+/// __check_heap_object).
+int __check_heap_object(const void* ptr, std::size_t n);
+
+/// Cache of an object; NULL when the address is no slab's.
+kmem_cache* virt_to_cache(const void* object);
+
+/// The calling thread's way into a cache: its array. Valid in this thread for the life of the
+/// cache. Plain value.
+class kmem_cache_handle {
+public:
+    explicit kmem_cache_handle(array_cache* ac) : ac_(ac) {}
+    array_cache* get() const { return ac_; }
+    kmem_cache* cache() const { return ac_->cache; }
+
+private:
+    array_cache* ac_;
+};
+
+/// The calling thread's handle. Never fails: without memory for an array it works, slowly. After
+/// the limit was raised beyond the array's room a handle taken before works on, by the slow way.
+kmem_cache_handle kmem_cache_this_cpu(kmem_cache* cache);
+
+/// What a worker calls in its loop: one load unless there is something to do (tunables that
+/// changed, drains that were asked for).
+inline void slab_cpu_serve();
+
+/// The periodic drain (the kernel's runs every 2 s on each CPU): the calling thread's arrays, those
+/// of threads that have gone, the shared arrays and free slabs, all in part and only where they
+/// were not used since the last call. Returns the slabs given back.
+std::size_t cache_reap();
+
+/// All of it and at once: drains what can be drained, frees every free slab of every cache and
+/// returns the memory of free pages to the system. Returns the bytes given back.
+std::size_t slab_reclaim_all();
+
+// ---------------------------------------------------------------------------------------------
+// Grace periods, shrinkers, messages: what the process around the allocator plugs in.
+
+/// How SLAB_TYPESAFE_BY_RCU waits. Without these there are no readers, and pages go back at once.
+struct slab_rcu_ops {
+    /// Call func(head) after a grace period. Must not call it before returning unless there are no
+    /// readers. Must not allocate.
+    void (*call_rcu)(rcu_head* head, void (*func)(rcu_head*));
+    /// Return when everything handed to call_rcu() was called.
+    void (*rcu_barrier)();
+};
+/// Set before the first reader; `ops` must outlive the caches. NULL: none.
+void slab_set_rcu_ops(const slab_rcu_ops* ops);
+
+/// Somebody who can free objects when memory is short (GFP_KERNEL allocations call them).
+/// `scan` frees about `nr` objects and returns how many it freed; it may not allocate.
+struct shrinker {
+    std::size_t (*count_objects)(shrinker* self);
+    std::size_t (*scan_objects)(shrinker* self, std::size_t nr);
+    shrinker* next = nullptr;
+};
+void register_shrinker(shrinker* s);
+void unregister_shrinker(shrinker* s);
+
+/// Where reports go (one line without newline at a time); NULL: standard error. Called with locks
+/// of the allocator held: must not call it.
+void slab_set_report(void (*report)(const char* line));
+
+// ---------------------------------------------------------------------------------------------
+// The fast path.
+
+namespace detail {
+extern constinit std::atomic<std::uint32_t> slab_request_gen;
+extern constinit thread_local std::uint32_t slab_request_served;
+void slab_cpu_serve_slow();
+void* cache_alloc_slow(kmem_cache* cache, gfp_t flags);
+void cache_free_slow(kmem_cache* cache, void* object);
+std::size_t cache_alloc_bulk(kmem_cache* cache, array_cache* ac, gfp_t flags, std::size_t n,
+                             void** objects);
+void cache_free_bulk(kmem_cache* cache, array_cache* ac, std::size_t n, void** objects);
+
+#if defined(SLABFWD_ASAN)
+inline constexpr bool SLABFWD_POISONS = true;
+#else
+inline constexpr bool SLABFWD_POISONS = false;
+#endif
+
+inline void kasan_unpoison([[maybe_unused]] const kmem_cache* c, [[maybe_unused]] void* p) {
+#if defined(SLABFWD_ASAN)
+    __asan_unpoison_memory_region(p, c->object_size);
+#endif
+}
+inline void kasan_poison([[maybe_unused]] const kmem_cache* c, [[maybe_unused]] void* p) {
+#if defined(SLABFWD_ASAN)
+    if (!(c->flags & SLAB_TYPESAFE_BY_RCU) && virt_addr_valid(p))
+        __asan_poison_memory_region(p, c->object_size);
+#endif
+}
+
+inline void* ac_get(array_cache* ac, gfp_t flags) {
+    const std::uint32_t n = ac->avail;
+    if (n == 0) [[unlikely]]
+        return cache_alloc_slow(ac->cache, flags);
+    ac->avail = n - 1;
+    void* object = ac->entry[n - 1];
+    kasan_unpoison(ac->cache, object);
+    if (flags & __GFP_ZERO)
+        std::memset(object, 0, ac->cache->object_size);
+    return object;
+}
+
+inline void ac_put(array_cache* ac, void* object) {
+    const std::uint32_t n = ac->avail;
+    if (n >= ac->limit) [[unlikely]]
+        return cache_free_slow(ac->cache, object);
+    kasan_poison(ac->cache, object);
+    ac->entry[n] = object;
+    ac->avail = n + 1;
+}
+
+inline array_cache* this_ac(kmem_cache* cache) {
+    return cache->cpu_cache[slab_cpu].load(std::memory_order_relaxed);
+}
+} // namespace detail
+
+inline void slab_cpu_serve() {
+    if (detail::slab_request_gen.load(std::memory_order_relaxed) != detail::slab_request_served)
+        [[unlikely]]
+        detail::slab_cpu_serve_slow();
+}
+
+/// The array of the calling thread (mm/slab.c, cpu_cache_get).
+inline array_cache* cpu_cache_get(kmem_cache* cache) {
+    return detail::this_ac(cache);
+}
+
+/// An object, or NULL when out of memory. Its bytes are whatever was there (zero with __GFP_ZERO,
+/// constructed with a ctor).
+inline void* kmem_cache_alloc(kmem_cache* cache, gfp_t flags) {
+    return detail::ac_get(detail::this_ac(cache), flags);
+}
+inline void* kmem_cache_alloc(kmem_cache_handle h, gfp_t flags) {
+    return detail::ac_get(h.get(), flags);
+}
+
+/// An object filled with zeros, or NULL.
+inline void* kmem_cache_zalloc(kmem_cache* cache, gfp_t flags) {
+    return kmem_cache_alloc(cache, flags | __GFP_ZERO);
+}
+inline void* kmem_cache_zalloc(kmem_cache_handle h, gfp_t flags) {
+    return kmem_cache_alloc(h, flags | __GFP_ZERO);
+}
+
+/// Give an object back, from any thread. It must be of this cache and not NULL.
+inline void kmem_cache_free(kmem_cache* cache, void* object) {
+    detail::ac_put(detail::this_ac(cache), object);
+}
+inline void kmem_cache_free(kmem_cache_handle h, void* object) {
+    detail::ac_put(h.get(), object);
+}
+
+/// `n` objects at a time into `objects`. All or nothing: returns n or 0.
+inline std::size_t kmem_cache_alloc_bulk(kmem_cache* cache, gfp_t flags, std::size_t n,
+                                         void** objects) {
+    return detail::cache_alloc_bulk(cache, detail::this_ac(cache), flags, n, objects);
+}
+inline std::size_t kmem_cache_alloc_bulk(kmem_cache_handle h, gfp_t flags, std::size_t n,
+                                         void** objects) {
+    return detail::cache_alloc_bulk(h.cache(), h.get(), flags, n, objects);
+}
+
+/// Give `n` objects of the cache back.
+inline void kmem_cache_free_bulk(kmem_cache* cache, std::size_t n, void** objects) {
+    detail::cache_free_bulk(cache, detail::this_ac(cache), n, objects);
+}
+inline void kmem_cache_free_bulk(kmem_cache_handle h, std::size_t n, void** objects) {
+    detail::cache_free_bulk(h.cache(), h.get(), n, objects);
+}
+
+// ---------------------------------------------------------------------------------------------
+// C++ around it.
+
+struct kmem_cache_deleter {
+    void operator()(kmem_cache* c) const { kmem_cache_destroy(c); }
+};
+/// A cache that is destroyed at the end of the scope.
+using kmem_cache_ptr = std::unique_ptr<kmem_cache, kmem_cache_deleter>;
+
+/// A cache of T. Objects are made by their constructor at create() and ended by destroy(); the
+/// constructor must not throw. The cache ends with this object. Threads: as kmem_cache.
+template <typename T>
+class kmem_cache_of {
+public:
+    kmem_cache_of() = default;
+    explicit kmem_cache_of(const char* name, slab_flags_t flags = 0)
+        : cache_(kmem_cache_create(name, sizeof(T) < sizeof(void*) ? sizeof(void*) : sizeof(T),
+                                   alignof(T), flags, nullptr)) {}
+
+    explicit operator bool() const { return cache_ != nullptr; }
+    kmem_cache* get() const { return cache_.get(); }
+    kmem_cache_handle this_cpu() const { return kmem_cache_this_cpu(get()); }
+
+    /// A new T, or NULL when out of memory. With __GFP_ZERO the bytes are zero before the
+    /// constructor runs.
+    template <typename... Args>
+    [[nodiscard]] T* create(gfp_t flags, Args&&... args) {
+        static_assert(std::is_nothrow_constructible_v<T, Args...>);
+        void* p = kmem_cache_alloc(get(), flags);
+        return p ? ::new (p) T(std::forward<Args>(args)...) : nullptr;
+    }
+    /// End a T that create() made. NULL does nothing.
+    void destroy(T* object) {
+        if (!object)
+            return;
+        object->~T();
+        kmem_cache_free(get(), object);
+    }
+
+private:
+    kmem_cache_ptr cache_;
+};
+
+} // namespace slabfwd

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// slab.h - what the files of alloc/ share and nobody else needs.
+//
+// Door: none; internal.
+// Locks, outermost first: slab_mutex (the list of caches, creation, tunables) -> list_lock of a
+// node (its slab lists and shared array) -> the page allocator's. Slabs are made and given back
+// with no list_lock held. An array_cache has no lock: it is its slot's owner's.
+// Origin: mm/slab.h of Linux v5.2.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "alloc/kmalloc.h"
+#include "alloc/kmem_cache.h"
+#include "alloc/page_alloc.h"
+#include "alloc/slab_def.h"
+#include "alloc/spinlock.h"
+
+namespace slabfwd {
+
+// How a cache keeps its freelist index; together with the SLAB_* flags in kmem_cache::flags.
+inline constexpr slab_flags_t CFLGS_OBJFREELIST_SLAB = 0x40000000u; // in a free object
+inline constexpr slab_flags_t CFLGS_OFF_SLAB = 0x80000000u;         // in freelist_cache
+inline constexpr slab_flags_t CFLGS_BITMAP = 0x20000000u;           // a bit an object, else a byte
+inline constexpr slab_flags_t CFLGS_NO_ARRAY = 0x10000000u;         // never has per-CPU arrays
+inline constexpr slab_flags_t CFLGS_KMALLOC = 0x08000000u;          // one of kmalloc_caches
+
+inline constexpr slab_flags_t SLAB_CORE_FLAGS =
+    SLAB_HWCACHE_ALIGN | SLAB_PANIC | SLAB_TYPESAFE_BY_RCU;
+inline constexpr slab_flags_t SLAB_CACHE_FLAGS =
+    SLAB_MEM_SPREAD | SLAB_NOLEAKTRACE | SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT | SLAB_FAILSLAB;
+inline constexpr slab_flags_t SLAB_DEBUG_FLAGS =
+    SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER | SLAB_TRACE | SLAB_CONSISTENCY_CHECKS;
+// What a caller may pass, and what of it is kept.
+inline constexpr slab_flags_t SLAB_FLAGS_PERMITTED =
+    SLAB_CORE_FLAGS | SLAB_DEBUG_FLAGS | SLAB_CACHE_FLAGS;
+inline constexpr slab_flags_t CACHE_CREATE_MASK = SLAB_CORE_FLAGS | SLAB_CACHE_FLAGS;
+
+// Caches whose objects may stand for those of another cache only without these.
+inline constexpr slab_flags_t SLAB_NEVER_MERGE =
+    SLAB_DEBUG_FLAGS | SLAB_TYPESAFE_BY_RCU | SLAB_NOLEAKTRACE | SLAB_FAILSLAB | CFLGS_NO_ARRAY;
+inline constexpr slab_flags_t SLAB_MERGE_SAME = SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT;
+
+// Why every call has to take the slow way.
+enum slab_hook : std::uint32_t {
+    HOOK_FAILSLAB = 1,
+    HOOK_STATISTICS = 2,
+};
+
+inline constexpr unsigned BOOT_CPUCACHE_ENTRIES = 1;
+inline constexpr unsigned BATCHREFILL_LIMIT = 16;
+inline constexpr std::size_t cache_line_size = 64;
+inline constexpr std::size_t BYTES_PER_WORD = sizeof(void*);
+
+// Where a slab is (page::slab_list).
+enum slab_list : std::uint8_t { ON_NONE, ON_PARTIAL, ON_FULL, ON_FREE };
+
+// List of pages, linked through page::next and prev. The owner's lock guards it.
+struct page_list {
+    page* first = nullptr;
+    page* last = nullptr;
+    std::size_t count = 0;
+
+    bool empty() const { return first == nullptr; }
+    void add(page* p) {
+        p->prev = nullptr;
+        p->next = first;
+        (first ? first->prev : last) = p;
+        first = p;
+        ++count;
+    }
+    void add_tail(page* p) {
+        p->next = nullptr;
+        p->prev = last;
+        (last ? last->next : first) = p;
+        last = p;
+        ++count;
+    }
+    void del(page* p) {
+        (p->prev ? p->prev->next : first) = p->next;
+        (p->next ? p->next->prev : last) = p->prev;
+        --count;
+    }
+};
+
+// A cache's slabs of one node. list_lock guards everything.
+//   slabs: total_slabs = partial + full + free, free_slabs = free
+//   objects: free_objects = sum over slabs of (num - active)
+struct kmem_cache_node {
+    spinlock_t list_lock;
+    page_list slabs_partial; // some objects out; taken from first
+    page_list slabs_full;    // all objects out
+    page_list slabs_free;    // none out
+    std::size_t total_slabs = 0;
+    std::size_t free_slabs = 0;
+    std::size_t free_objects = 0;
+    std::size_t free_limit = 0; // above it free slabs are given back
+    std::size_t colour_next = 0;
+    array_cache* shared = nullptr; // objects for all CPUs of the node; NULL: none
+    bool free_touched = false;     // a free slab was taken since the reaper looked
+
+    page_list& list(slab_list l) {
+        return l == ON_PARTIAL ? slabs_partial : l == ON_FULL ? slabs_full : slabs_free;
+    }
+};
+
+// A further name of a cache that serves several (sysfs_slab_alias).
+struct cache_alias {
+    cache_alias* next;
+    char* name;
+};
+
+// ---- page_alloc.cc, page_source.cc
+void* reserve_metadata(std::size_t bytes);
+std::size_t page_give_back(void* addr, std::size_t bytes);
+
+// ---- report.cc: messages. A line of at most 255 bytes.
+[[gnu::format(printf, 1, 2)]] void report(const char* format, ...);
+// At most 10 in 5 seconds pass (lib/ratelimit.c); false: keep quiet.
+bool report_ratelimit();
+
+// ---- cpu_slot.cc: who owns which array
+// Slot of the calling thread, acquired at the first call; 0 when there is none to be had.
+unsigned slab_cpu_acquire();
+// Highest slot ever used, plus one.
+unsigned nr_cpu_ids();
+// Calls fn(slot, arg) for each slot whose thread has gone, owning it meanwhile.
+void for_each_gone_cpu(void (*fn)(unsigned cpu, void* arg), void* arg);
+
+// ---- slab_common.cc
+extern constinit spinlock_t slab_mutex;
+extern constinit kmem_cache* kmem_cache_cache; // the cache of caches
+extern constinit struct cache_list {
+    kmem_cache* first;
+    kmem_cache* last;
+} slab_caches; // guarded by slab_mutex
+void slab_caches_add(kmem_cache* cache);
+void slab_caches_del(kmem_cache* cache);
+unsigned calculate_alignment(slab_flags_t flags, unsigned align, unsigned size);
+int kmem_cache_sanity_check(const char* name, std::size_t size);
+kmem_cache* find_mergeable(unsigned size, unsigned align, slab_flags_t flags, const char* name,
+                           void (*ctor)(void*));
+void create_boot_cache(kmem_cache* cache, const char* name, unsigned size, slab_flags_t flags,
+                       unsigned align);
+void set_slab_state(slab_state_t state);
+bool slab_boots_here(); // does this thread bring the allocator up right now?
+void slab_set_hooks(std::uint32_t set, std::uint32_t clear, kmem_cache* only);
+extern constinit std::atomic<std::uint32_t> slab_default_hooks; // hooks of caches to come
+bool slab_nomerge();
+std::size_t call_shrinkers();
+
+// ---- kmalloc.cc: steps of kmem_cache_init()
+kmem_cache* create_kmalloc_cache(const char* name, unsigned size, slab_flags_t flags);
+void create_kmalloc_node_cache();
+void create_kmalloc_caches();
+void publish_kmalloc_caches();
+
+// ---- slab_cache.cc: making caches and slabs
+int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags);
+int enable_cpucache(kmem_cache* cache);
+void kmem_cache_init_gate(kmem_cache* cache);
+void __kmem_cache_release(kmem_cache* cache);
+int __kmem_cache_shutdown(kmem_cache* cache);
+page* cache_grow_begin(kmem_cache* cache, gfp_t flags, int nid);
+void slabs_destroy(kmem_cache* cache, page_list* list);
+void slab_init_tables();
+int replace_static_nodes(kmem_cache* cache);
+array_cache* alloc_arraycache(kmem_cache* cache, unsigned entries);
+void free_arraycache(array_cache* ac);
+int do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount, unsigned shared);
+void rcu_barrier();
+
+// ---- slab.cc: alloc and free
+void free_block(kmem_cache* cache, void** objpp, std::size_t nr, kmem_cache_node* n,
+                page_list* list);
+void cache_grow_end(kmem_cache* cache, page* slab);
+std::size_t drain_freelist(kmem_cache* cache, kmem_cache_node* n, std::size_t tofree);
+void drain_array(kmem_cache* cache, kmem_cache_node* n, array_cache* ac, std::size_t nr);
+void drain_array_all(kmem_cache* cache, array_cache* ac);
+void drain_shared(kmem_cache* cache, kmem_cache_node* n, std::size_t nr);
+array_cache* cpu_array(kmem_cache* cache);
+void serve_requests(kmem_cache* cache, unsigned cpu);
+
+// ---- slab_reap.cc
+bool try_to_free_pages(unsigned order);
+
+// ---- numa: one node for now; every function takes the node it works on
+inline int numa_mem_id() {
+    return 0;
+}
+inline int nr_node_ids() {
+    return 1;
+}
+inline kmem_cache_node* get_node(kmem_cache* cache, int nid) {
+    return cache->node[nid];
+}
+
+// ---- the freelist index of a slab: which objects are free
+
+inline void* index_to_obj(const kmem_cache* cache, const page* slab, std::size_t index) {
+    return static_cast<std::byte*>(slab->s_mem) + index * cache->size;
+}
+
+// Exact for addresses of objects; for others the caller compares index_to_obj() with the address.
+inline std::size_t obj_to_index(const kmem_cache* cache, const page* slab, const void* obj) {
+    const auto offset = static_cast<std::uint64_t>(static_cast<const std::byte*>(obj) -
+                                                   static_cast<std::byte*>(slab->s_mem));
+    return (offset * cache->reciprocal_buffer_size) >> 32;
+}
+
+// Bytes of the index for `num` objects, whole words.
+inline unsigned freelist_bytes(std::size_t num, slab_flags_t flags) {
+    const std::size_t bytes = (flags & CFLGS_BITMAP) ? (num + 7) / 8 : num;
+    return static_cast<unsigned>((bytes + 7) / 8 * 8);
+}
+
+inline std::uint64_t* bitmap_of(const page* slab) {
+    return static_cast<std::uint64_t*>(slab->freelist);
+}
+using freelist_idx_t = std::uint8_t;
+inline constexpr std::size_t SLAB_OBJ_MAX_NUM = 255; // what a freelist_idx_t can name
+inline constexpr unsigned SLAB_OBJ_MIN_SIZE = 16;
+
+// Is object `index` free on its slab? (Checks and reports; not for the fast path.)
+bool object_is_free(const kmem_cache* cache, const page* slab, std::size_t index);
+
+} // namespace slabfwd

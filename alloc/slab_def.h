@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// slab_def.h - the structures of a cache that the inline fast path has to see.
+//
+// Door: none of its own; include kmem_cache.h. Nobody but alloc/ writes to a field.
+// Threads: an array_cache belongs to the one thread that owns its CPU slot. Other threads read
+// its counters (relaxed atomics), nothing else: what they want done is a request that the owner
+// serves in its slow path or in slab_cpu_serve().
+// Origin: include/linux/slab_def.h and mm/slab.c of Linux v5.2. Differences: the array keeps its
+// cache and its counters, so that a handle needs nothing but the array; `touched` is set where
+// the array is refilled, and found from a moved `avail` by cache_reap, to spare the fast path
+// a store.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "gfp.h"
+#include "page_alloc.h"
+
+namespace slabfwd {
+
+struct kmem_cache;
+struct kmem_cache_node;
+struct cache_alias;
+
+/// Bound on the threads that have arrays of their own at the same time (slot 0 is "no slot").
+/// Threads beyond it allocate and free under the lock of the node.
+inline constexpr unsigned NR_CPUS = 256;
+
+/// A value that its owner writes and others read, without order.
+template <typename T>
+class owned {
+public:
+    constexpr owned(T v = T{}) : v_(v) {}
+    operator T() const { return v_.load(std::memory_order_relaxed); }
+    owned(const owned&) = delete;
+    owned& operator=(const owned&) = delete;
+    T operator=(T v) {
+        v_.store(v, std::memory_order_relaxed);
+        return v;
+    }
+    /// Owner only: a load and a store, no locked instruction.
+    void operator+=(T d) { *this = static_cast<T>(*this + d); }
+    void operator-=(T d) { *this = static_cast<T>(*this - d); }
+    void operator++(int) { *this += T{1}; }
+
+private:
+    std::atomic<T> v_;
+};
+
+// entry[] is a flexible array, which C++ compilers know as an extension.
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wc99-extensions"
+#endif
+
+/// Objects at hand for one CPU slot, used as a stack.
+/// avail <= limit <= capacity; while hooks are on: avail = limit = 0, the objects are `held`.
+struct alignas(64) array_cache {
+    owned<std::uint32_t> avail;      ///< objects in entry[]
+    owned<std::uint32_t> limit;      ///< free goes the slow way from here on; 0 while hooks are on
+    owned<std::uint32_t> batchcount; ///< objects moved at a time
+    owned<std::uint32_t> touched;    ///< refilled since cache_reap looked
+    kmem_cache* cache;               ///< whose objects they are
+    owned<std::uint32_t> held;       ///< objects in entry[] that the fast path must not see (hooks)
+    std::uint32_t capacity;          ///< room in entry[]
+    owned<std::uint32_t> last_avail; ///< avail when cache_reap looked last
+    owned<std::uint32_t> served;     ///< kmem_cache::request that the owner has served
+    std::uint32_t drained;           ///< kmem_cache::drain that the owner has served
+    array_cache* retired;            ///< older arrays of this slot, kept for handles that name them
+    // second line: counters
+    owned<std::uint64_t> allochit;  ///< allocations from the array (while statistics are on)
+    owned<std::uint64_t> allocmiss; ///< allocations that found it empty
+    owned<std::uint64_t> freehit;   ///< frees into the array (while statistics are on)
+    owned<std::uint64_t> freemiss;  ///< frees that found it full
+    owned<std::uint64_t> refilled;  ///< objects that came in by refills
+    owned<std::uint64_t> flushed;   ///< objects that left by flushes
+    __extension__ void* entry[];    ///< the objects; the last in is the first out
+};
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
+
+/// A cache of objects of one size.
+struct kmem_cache {
+    std::atomic<array_cache*> cpu_cache[NR_CPUS]; ///< by slot; gate() where there is none
+
+    // 1) tunables
+    owned<unsigned> batchcount;
+    owned<unsigned> limit;
+    owned<unsigned> shared; ///< room of the shared array, in batchcounts
+
+    // 2) read at every refill and flush
+    unsigned size;                        ///< bytes from one object to the next
+    std::uint32_t reciprocal_buffer_size; ///< 2^32 / size, rounded up
+    slab_flags_t flags;                   ///< SLAB_* and CFLGS_*
+    unsigned num;                         ///< objects a slab
+    unsigned gfporder;                    ///< order of a slab
+    gfp_t allocflags;                     ///< added to the flags of the page allocator
+    std::size_t colour;                   ///< colours to go through
+    unsigned colour_off;                  ///< bytes a colour
+    kmem_cache* freelist_cache;           ///< where off-slab freelist indices live
+    unsigned freelist_size;               ///< bytes of a freelist index
+    void (*ctor)(void*);                  ///< makes an object when its slab is made; or NULL
+    std::atomic<std::uint32_t> hooks;     ///< enum slab_hook: why every call takes the slow way
+    std::atomic<std::uint32_t> request;   ///< generation of requests to the owners of arrays
+    std::atomic<std::uint32_t> drain;     ///< generation of requests to empty the arrays
+
+    // 3) who it is
+    const char* name;
+    kmem_cache* next;     ///< in slab_caches
+    kmem_cache* prev;     ///< idem
+    int refcount;         ///< 1 + aliases
+    unsigned object_size; ///< bytes that the caller asked for
+    unsigned align;
+    unsigned useroffset; ///< part of the object that may be copied out
+    unsigned usersize;
+    cache_alias* aliases;               ///< further names
+    std::atomic<std::size_t> max_slabs; ///< hard upper bound on slabs; 0: none
+    std::atomic<std::size_t> nr_slabs;  ///< slabs, those under way included
+
+    // 4) statistics
+    std::atomic<std::uint64_t> num_allocations; ///< objects moved from slabs to arrays or callers
+    std::atomic<std::uint64_t> high_mark;       ///< most objects that were out at once
+    std::atomic<std::uint64_t> grown;           ///< slabs made
+    std::atomic<std::uint64_t> reaped;          ///< slabs given back by the reaper
+    std::atomic<std::uint64_t> errors;          ///< allocations that failed
+    std::atomic<std::uint64_t> max_freeable;    ///< most slabs ever given back at one flush
+    std::atomic<std::uint64_t> node_allocs;
+    std::atomic<std::uint64_t> node_frees;
+    std::atomic<std::uint64_t> node_overflow;
+    std::atomic<std::uint64_t> slow_allocs; ///< by threads without an array
+    std::atomic<std::uint64_t> slow_frees;  ///< idem
+    std::atomic<std::size_t> array_objs;    ///< objects that hold some cache's array_cache
+    int obj_offset;                         ///< bytes before the object (debugging)
+
+    kmem_cache_node* node[MAX_NUMNODES];
+
+    /// Stands in cpu_cache[] where a slot has no array: always empty and always full, so that the
+    /// fast path needs no check for "none".
+    alignas(array_cache) std::byte gate_storage[sizeof(array_cache)];
+    array_cache* gate() { return reinterpret_cast<array_cache*>(gate_storage); }
+};
+
+/// Slot of the calling thread; 0 until its first slow call.
+extern constinit thread_local unsigned slab_cpu;
+
+} // namespace slabfwd

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// `slabfwd ctl`: sends a command to a running router and prints what comes back. Many commands (-batch FILE,
+// or standard input without a command) go over one connection, one after the other; the first that fails ends
+// it, unless -force.
+// Threads: a process of its own.
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "dataplane/control/control.h"
+#include "dataplane/control/protocol.h"
+
+namespace slabfwd {
+
+namespace {
+
+volatile sig_atomic_t interrupts = 0;
+
+void on_interrupt(int) { interrupts = interrupts + 1; }
+
+constexpr const char* USAGE = "usage: slabfwd ctl [--ctl SOCKET] COMMAND...\n"
+                              "       slabfwd ctl [--ctl SOCKET] [-force] -batch FILE   (- is standard input)\n"
+                              "`slabfwd ctl help` lists the commands of a running router.\n";
+
+int complain(const std::string& text, int rc = 1) {
+    fmt::print(stderr, "slabfwd ctl: {}\n", text);
+    return rc;
+}
+
+bool write_all(int fd, std::string_view data) {
+    while (!data.empty()) {
+        ssize_t n = send(fd, data.data(), data.size(), MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return false;
+        data.remove_prefix(size_t(n));
+    }
+    return true;
+}
+
+/// A connection to a router.
+class client {
+public:
+    ~client() {
+        if (fd_ >= 0)
+            close(fd_);
+    }
+    int open(const std::string& path) {
+        path_ = path;
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        if (path.size() >= sizeof address.sun_path)
+            return complain(fmt::format("{}: the name of the socket is too long", path));
+        memcpy(address.sun_path, path.c_str(), path.size() + 1);
+        fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd_ < 0 || connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) {
+            const char* why = errno == ENOENT || errno == ECONNREFUSED ? "no router is listening there" : strerror(errno);
+            return complain(fmt::format("{}: {}", path, why));
+        }
+        return 0;
+    }
+    /// Runs one command; its exit status.
+    int execute(const std::vector<std::string>& words) {
+        std::string data;
+        for (const std::string& word : words)
+            data.append(word) += '\0';
+        if (!write_all(fd_, make_frame(FRAME_COMMAND, data)))
+            return lost();
+        for (;;) {
+            char header[FRAME_HEADER];
+            if (!read_all(header, sizeof header))
+                return lost();
+            uint32_t len = frame_length(header);
+            if (len > FRAME_MAX_OUT)
+                return complain("what listens on the socket is no router");
+            std::string text(len, '\0');
+            if (!read_all(text.data(), len))
+                return lost();
+            switch (header[4]) {
+            case FRAME_OUT:
+                if (fwrite(text.data(), 1, len, stdout) != len || fflush(stdout) != 0)
+                    return complain(fmt::format("standard output: {}", strerror(errno)));
+                break;
+            case FRAME_ERR:
+                fwrite(text.data(), 1, len, stderr);
+                break;
+            case FRAME_EXIT: {
+                int32_t status = 1;
+                memcpy(&status, text.data(), std::min<size_t>(len, sizeof status));
+                return status;
+            }
+            default:
+                return complain("what listens on the socket is no router");
+            }
+        }
+    }
+
+private:
+    int lost() { return complain(fmt::format("{}: the router has closed the connection", path_)); }
+    bool read_all(char* to, size_t len) {
+        while (len) {
+            ssize_t n = recv(fd_, to, len, 0);
+            if (n < 0 && errno == EINTR) {
+                if (interrupts > told_ && !tell())
+                    return false;
+                continue;
+            }
+            if (n <= 0)
+                return false;
+            to += n;
+            len -= size_t(n);
+        }
+        return true;
+    }
+    /// Passes a SIGINT on; at the second one the user has waited long enough.
+    bool tell() {
+        told_ = interrupts;
+        return interrupts < 2 && write_all(fd_, make_frame(FRAME_INTERRUPT, {}));
+    }
+
+    int fd_ = -1, told_ = 0;
+    std::string path_;
+};
+
+/// Commands, one a line; each failure is told with its line. Origin: do_batch (iproute2).
+int batch(client& c, const std::string& name, std::istream& in, bool force) {
+    std::string line;
+    unsigned number = 0;
+    int rc = 0;
+    while (std::getline(in, line)) {
+        ++number;
+        while (line_continues(line)) {
+            line.pop_back();
+            std::string more;
+            if (!std::getline(in, more))
+                break;
+            ++number;
+            line += more;
+        }
+        auto words = split_words(line);
+        int status = 0;
+        if (!words)
+            status = complain(fmt::format("{}:{}: {}: {}", name, number, line, words.error()));
+        else if (!words->empty())
+            status = c.execute(*words);
+        if (!status)
+            continue;
+        fmt::print(stderr, "Command failed {}:{}\n", name, number);
+        rc = 1;
+        if (!force)
+            break;
+    }
+    return rc;
+}
+
+} // namespace
+
+int ctl_main(int argc, char** argv) {
+    std::string socket, file;
+    bool force = false, from_file = false;
+    int at = 1;
+    for (; at < argc && argv[at][0] == '-'; ++at) {
+        std::string_view word = argv[at];
+        if (word == "--ctl" || word == "-batch" || word == "-b" || word == "--batch") {
+            if (at + 1 == argc)
+                return complain(fmt::format("{} wants a value\n{}", word, USAGE), 2);
+            (word == "--ctl" ? socket : file) = argv[++at];
+            from_file |= word != "--ctl";
+        } else if (word.starts_with("--ctl=")) {
+            socket = word.substr(6);
+        } else if (word == "-force" || word == "--force") {
+            force = true;
+        } else if (word == "-h" || word == "--help") {
+            std::fputs(USAGE, stdout);
+            return 0;
+        } else {
+            break; // an option of the command
+        }
+    }
+    std::vector<std::string> words(argv + at, argv + argc);
+    if (from_file && !words.empty())
+        return complain(fmt::format("-batch and a command exclude each other\n{}", USAGE), 2);
+    std::ifstream in;
+    if (from_file && file != "-") {
+        in.open(file);
+        if (!in)
+            return complain(fmt::format("{}: {}", file, strerror(errno)));
+    } else if (!from_file && words.empty() && isatty(STDIN_FILENO)) {
+        std::fputs(USAGE, stderr);
+        return 2;
+    }
+    client c;
+    if (int rc = c.open(control_socket_path(socket)))
+        return rc;
+    struct sigaction sa {};
+    sa.sa_handler = on_interrupt; // no SA_RESTART: a read that waits comes back
+    sigaction(SIGINT, &sa, nullptr);
+    if (!words.empty())
+        return c.execute(words);
+    return in.is_open() ? batch(c, file, in, force) : batch(c, "-", std::cin, force);
+}
+
+} // namespace slabfwd

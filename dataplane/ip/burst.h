@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The per-burst context: parallel arrays that carry what the next stage needs. A packet that is plain
+// (20-byte header, checksum right, cached plain route, connected neighbour) never gets an sk_buff; any
+// other leaves: its bit is set in `slow`, with the stage whose per-packet function takes it on. Leaving
+// packets are processed in their place when the burst is sent, so that no flow is reordered.
+// Origin: the kernel's list receive (ip_list_rcv, net/ipv4/ip_input.c), made arrays.
+#pragma once
+
+#include <bit>
+
+#include "dataplane/netfilter/netfilter.h"
+#include "dataplane/port/port.h"
+#include "route/route.h"
+
+namespace slabfwd {
+
+/// Where a packet that leaves its burst goes on.
+enum class burst_exit : uint8_t {
+    netif_receive_skb, ///< nothing done yet; data at the Ethernet header
+    ip_rcv_finish,     ///< header checked, PRE_ROUTING passed; route wanted
+    ip_forward,        ///< on a plain route (rt), but its TTL, length or neighbour is not
+};
+
+struct ip_burst {
+    softnet_data* sd;
+    net* nd_net;
+    net_device* dev;
+    uint32_t count;
+    uint32_t slow;  ///< bit i: packet i leaves at exit[i]
+    uint32_t gone;  ///< bit i: packet i was consumed by a hook
+    uint32_t skbs;  ///< bit i: packet i has its sk_buff, data at the IP header
+    rte_mbuf* m[NET_RX_BURST];
+    iphdr* iph[NET_RX_BURST];
+    rtable* rt[NET_RX_BURST];
+    uint32_t hash[NET_RX_BURST];
+    uint64_t hh[NET_RX_BURST][2];
+    burst_exit exit[NET_RX_BURST];
+
+    uint32_t all() const { return count == 32 ? ~0u : (1u << count) - 1; }
+    uint32_t live() const { return all() & ~(slow | gone); }
+    void leave(unsigned i, burst_exit at) {
+        slow |= 1u << i;
+        exit[i] = at;
+    }
+};
+
+/// Calls f(i) for each set bit of mask, lowest first.
+template <class F> [[gnu::always_inline]] inline void for_each_bit(uint32_t mask, F f) {
+    for (; mask; mask &= mask - 1)
+        f(unsigned(std::countr_zero(mask)));
+}
+
+/// Gives packet i its sk_buff (data at the IP header) unless it has one.
+sk_buff* burst_skb(ip_burst& b, unsigned i);
+
+} // namespace slabfwd

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// port: a net_device on a DPDK ethdev. Owns the queues, the transmit staging of each worker and the rings
+// by which workers that have no transmit queue here hand bursts to the owner.
+// Doors: port_open (a --port NAME=DEVARGS), port_open_rings (replay, bench), port_rx_burst, port_flush.
+// Threads: opened and closed by the control thread with no worker running; rx queue q belongs to one worker.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "neigh/net_namespace.h"
+#include "neigh/skbuff.h"
+
+struct rte_mempool;
+struct rte_ring;
+
+namespace slabfwd {
+
+constexpr uint16_t NET_RX_BURST = 32, TX_STAGE = 64;
+
+/// Frames waiting to be sent by one worker on one port.
+struct alignas(64) tx_stage {
+    uint16_t n = 0;
+    rte_mbuf* m[TX_STAGE];
+};
+
+struct port {
+    net_device dev;
+    uint16_t port_id = 0;
+    std::string devargs;
+    std::string driver;
+    uint16_t nb_rx_queues = 1, nb_tx_queues = 1;
+    bool virtual_port = true;     ///< no hardware: an idle worker may sleep
+    bool keep_mac = true;         ///< false: unicast frames count as sent to our MAC (replay)
+    std::vector<unsigned> rx_owner; ///< [queue] worker slot
+    std::vector<int> tx_queue;      ///< [slot] transmit queue, -1: hand over to dev.owner
+    std::vector<tx_stage> stage;    ///< [slot]
+    rte_ring* handover = nullptr;   ///< to dev.owner from slots without a queue (MPSC)
+    rte_ring *ring_in = nullptr, *ring_out = nullptr; ///< net_ring ports: what the program feeds and drains
+    uint64_t rx_flags_good = 0, rx_flags_bad = 0; ///< RTE_MBUF_F_RX_IP_CKSUM_* that this port really sets
+    uint64_t oerrors_seen = 0;
+};
+
+/// The packet pool of the program (one per process): data room 2176, private area SKB_PRIV_SIZE.
+/// Makes it with n packets and sets skb_ops to it. 0 or -errno (rte_errno).
+int pktmbuf_pool_init(unsigned n);
+void pktmbuf_pool_fini();
+rte_mempool* pktmbuf_pool();
+
+/// Options of a port as the command line gives them.
+struct port_config {
+    std::string name, devargs;
+    uint16_t rxq = 1, txq = 1;
+    uint16_t rx_desc = 1024, tx_desc = 1024;
+};
+/// Probes DEVARGS (a vdev such as net_af_packet0,iface=x, or a PCI address), configures and starts it, and
+/// registers its net_device under config.name. The error is a sentence that names the port and the reason.
+tl::expected<std::unique_ptr<port>, std::string> port_open(net& n, const port_config& config);
+/// A port over two rings (net_ring PMD): frames put into ring_in are received, sent ones come out of
+/// ring_out. MAC 02:00:00:00:00:<index>.
+tl::expected<std::unique_ptr<port>, std::string> port_open_rings(net& n, const std::string& name,
+                                                                 unsigned index, unsigned ring_size);
+void port_close(port& p);
+extern const net_device_ops port_netdev_ops;
+/// The port behind a device; REQUIRES is_port(dev).
+inline port* port_of(const net_device* dev) { return static_cast<port*>(dev->priv); }
+inline bool is_port(const net_device* dev) { return dev->netdev_ops == &port_netdev_ops; }
+
+/// Receives up to NET_RX_BURST frames of queue q; counts them. Owner of the queue.
+uint16_t port_rx_burst(port& p, uint16_t q, rte_mbuf** m, softnet_data& sd);
+/// Stages one frame for sending from slot sd.cpu, flushing when full. Counts happen when it is sent.
+void port_stage(port& p, softnet_data& sd, rte_mbuf* m);
+/// Sends what the slot staged (or hands it to the owner); unsent frames are counted drops (TX_RING_FULL).
+void port_flush(port& p, softnet_data& sd);
+/// Owner: sends what others handed over. Returns how many.
+unsigned port_serve_handover(port& p, softnet_data& sd);
+/// Owner of the port, now and then: frames the driver took but could not send (oerrors) become counted
+/// drops (TX_ERROR) instead of sent ones.
+void port_count_oerrors(port& p, softnet_data& sd);
+/// Control thread, once a second: the link state into the device.
+void port_poll_status(port& p);
+
+/// The loopback device "lo" (ifindex 1): frames sent to it are received again in the same loop.
+net_device* loopback_create(net& n);
+void loopback_destroy(net& n);
+/// Delivers what was looped back on the calling slot; called by the worker loop. Returns how many.
+unsigned loopback_poll(softnet_data& sd);
+
+} // namespace slabfwd

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// slabinfo: the text as the kernel prints it, the numbers, the tunables.
+#include <cerrno>
+#include <sstream>
+
+#include "alloc_test.h"
+
+namespace slabfwd {
+namespace {
+
+std::string line_of(const std::string& text, const std::string& name) {
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);)
+        if (line.rfind(name + " ", 0) == 0)
+            return line;
+    return "";
+}
+
+TEST(slabinfo, text_is_version_2_1) {
+    const kmem_cache_ptr cache(kmem_cache_create("ip_dst_test", 200, 0, 0, nullptr));
+    ASSERT_EQ(kmem_cache_tune(cache.get(), 100, 50, 4), 0);
+    void* objs[3];
+    for (void*& p : objs)
+        p = kmem_cache_alloc(cache.get(), GFP_KERNEL);
+    const std::string text = slabinfo_text();
+    EXPECT_EQ(text.rfind("slabinfo - version: 2.1\n"
+                         "# name            <active_objs> <num_objs> <objsize> <objperslab> "
+                         "<pagesperslab> : tunables <limit> <batchcount> <sharedfactor> : slabdata "
+                         "<active_slabs> <num_slabs> <sharedavail>\n",
+                         0),
+              0u);
+    char want[256];
+    std::snprintf(want, sizeof want,
+                  "%-17s %6d %6u %6d %4u %4d : tunables %4d %4d %4d : slabdata %6d %6d %6d",
+                  "ip_dst_test", 3, cache->num, 200, cache->num, 1 << cache->gfporder, 100, 50, 4,
+                  1, 1, 0);
+    EXPECT_EQ(line_of(text, "ip_dst_test"), want);
+    EXPECT_NE(slabinfo_text(true).find("cpustat"), std::string::npos);
+    for (void* p : objs)
+        kmem_cache_free(cache.get(), p);
+    EXPECT_NE(line_of(slabinfo_text(), "ip_dst_test").find("ip_dst_test            0"),
+              std::string::npos);
+}
+
+TEST(slabinfo, objects_add_up) {
+    const kmem_cache_ptr cache(kmem_cache_create("sums", 200, 0, 0, nullptr));
+    std::vector<void*> objs(5000);
+    for (void*& p : objs)
+        p = kmem_cache_alloc(cache.get(), GFP_KERNEL);
+    while (objs.size() > 1234) {
+        kmem_cache_free(cache.get(), objs.back());
+        objs.pop_back();
+    }
+    const slabinfo s = get_slabinfo(cache.get());
+    EXPECT_EQ(s.active_objs, 1234u);
+    EXPECT_EQ(s.active_objs + s.cpu_objs + s.sharedavail + s.free_objs, s.num_objs);
+    EXPECT_EQ(s.num_objs, s.num_slabs * s.objperslab);
+    EXPECT_GE(s.high_mark, 5000u);
+    EXPECT_GE(s.grown, s.num_slabs);
+    EXPECT_EQ(s.errors, 0u);
+    for (void* p : objs)
+        kmem_cache_free(cache.get(), p);
+}
+
+TEST(slabinfo, write_sets_tunables_at_once) {
+    const kmem_cache_ptr cache(kmem_cache_create("tuned", 200, 0, 0, nullptr));
+    const auto h = kmem_cache_this_cpu(cache.get());
+    std::vector<void*> objs(6000);
+    for (const char* line :
+         {"tuned 10 5 0", "tuned 3000 1500 2\n", "tuned 1 1 0", " tuned  77 7 3"}) {
+        for (void*& p : objs)
+            p = kmem_cache_alloc(h, GFP_KERNEL);
+        ASSERT_EQ(slabinfo_write(line), 0) << line;
+        ASSERT_TRUE(test::is_valid(cache.get())) << line;
+        for (void* p : objs)
+            kmem_cache_free(h, p); // the handle lives through it all
+        const slabinfo s = get_slabinfo(cache.get());
+        EXPECT_LE(s.cpu_objs, s.limit);
+        EXPECT_EQ(s.active_objs, 0u);
+        ASSERT_TRUE(test::is_valid(cache.get())) << line;
+    }
+    const slabinfo s = get_slabinfo(cache.get());
+    EXPECT_EQ(s.limit, 77u);
+    EXPECT_EQ(s.batchcount, 7u);
+    EXPECT_EQ(s.sharedfactor, 3u);
+    for (const char* bad :
+         {"", "tuned", "tuned 1 1", "tuned 5 6 0", "tuned 0 0 0", "tuned 5 0 0", "tuned 5 5 -1",
+          "tuned 5 5 5 5", "tuned a b c", "tuned 5x 5 5", "nobody 5 5 5", "tuned 99999999 5 5"})
+        EXPECT_EQ(slabinfo_write(bad), -EINVAL) << bad;
+    EXPECT_EQ(get_slabinfo(cache.get()).limit, 77u);
+}
+
+TEST(slabinfo, default_tunables) {
+    struct {
+        std::size_t size;
+        unsigned limit, batchcount, shared;
+    } const linux_wants[] = {{64, 120, 60, 8},  {256, 120, 60, 8}, {264, 54, 27, 8},
+                             {2048, 24, 12, 8}, {4096, 24, 12, 8}, {8192, 8, 4, 0},
+                             {200000, 1, 1, 0}},
+            throughput_wants[] = {{64, 512, 256, 16}, {256, 512, 256, 16}, {264, 256, 128, 16},
+                                  {2048, 64, 32, 16}, {4096, 32, 16, 16},  {8192, 16, 8, 16},
+                                  {200000, 1, 1, 0}};
+    for (const auto& c : test::tuning == slab_tuning::linux_5_2 ? linux_wants : throughput_wants) {
+        const kmem_cache_ptr cache(kmem_cache_create("defaults", c.size, 0, 0, nullptr));
+        const slabinfo s = get_slabinfo(cache.get());
+        EXPECT_EQ(s.limit, c.limit) << c.size;
+        EXPECT_EQ(s.batchcount, c.batchcount) << c.size;
+        EXPECT_EQ(s.sharedfactor, c.shared) << c.size;
+    }
+}
+
+TEST(slabinfo, slabs_are_cut_by_the_kernels_rule) {
+    if (test::tuning != slab_tuning::linux_5_2)
+        GTEST_SKIP() << "linux tuning only";
+    // Objects a slab and pages a slab of a v5.2 kernel with SLAB on x86-64.
+    struct {
+        std::size_t size;
+        unsigned num, pages;
+    } const wants[] = {{32, 124, 1}, {64, 64, 1},  {128, 32, 1}, {192, 21, 1}, {256, 16, 1},
+                       {512, 8, 1},  {1024, 4, 1}, {2048, 2, 1}, {4096, 1, 1}, {8192, 1, 2}};
+    for (const auto& c : wants) {
+        const kmem_cache_ptr cache(kmem_cache_create("cut", c.size, 0, 0, nullptr));
+        const slabinfo s = get_slabinfo(cache.get());
+        EXPECT_EQ(s.objperslab, c.num) << c.size;
+        EXPECT_EQ(s.pagesperslab, c.pages) << c.size;
+    }
+}
+
+TEST(slabinfo, statistics_count_hits_on_demand) {
+    const kmem_cache_ptr cache(kmem_cache_create("counted-hits", 200, 0, 0, nullptr));
+    const auto h = kmem_cache_this_cpu(cache.get());
+    kmem_cache_free(h, kmem_cache_alloc(h, GFP_KERNEL));
+    EXPECT_EQ(get_slabinfo(cache.get()).allochit, 0u);
+    EXPECT_EQ(get_slabinfo(cache.get()).allocmiss, 1u);
+    slab_statistics(cache.get(), true);
+    for (int i = 0; i < 100; ++i)
+        kmem_cache_free(h, kmem_cache_alloc(h, GFP_KERNEL));
+    EXPECT_TRUE(test::is_valid(cache.get()));
+    const slabinfo s = get_slabinfo(cache.get());
+    EXPECT_EQ(s.allochit, 100u);
+    EXPECT_EQ(s.freehit, 100u);
+    EXPECT_EQ(s.active_objs, 0u);
+    slab_statistics(cache.get(), false);
+    kmem_cache_free(h, kmem_cache_alloc(h, GFP_KERNEL));
+    EXPECT_EQ(get_slabinfo(cache.get()).allochit, 100u);
+}
+
+} // namespace
+} // namespace slabfwd

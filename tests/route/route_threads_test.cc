@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Two workers route packets by their shards while the control thread changes routes, limits and
+// sysctls, flushes, and reads the caches. Under ThreadSanitizer this finds what is shared and
+// should not be.
+#include <atomic>
+#include <gtest/gtest.h>
+#include <thread>
+
+#include "tests/route/rt_router.h"
+
+namespace slabfwd::test {
+namespace {
+
+struct worker_result {
+    uint64_t routed = 0, wrong = 0;
+};
+
+// What a worker's loop does around its packets.
+void end_of_burst(softnet_data& sd) {
+    flush_smp_call_function_queue(sd);
+    dst_run_gc(sd);
+    rcu_do_batch(sd);
+    sd.nd_net->rcu.quiescent(sd.cpu);
+}
+
+void route_packets(rt_router& r, unsigned cpu, const std::atomic<bool>& stop, worker_result* out) {
+    softnet_data& sd = *r.n.softnet[cpu];
+    softnet_loop_begin(sd);
+    net_device* p0 = r.port("p0");
+    sk_buff* skb = make_skb(udp_packet(ip("10.0.0.2"), ip("192.168.0.1")), p0);
+    skb_reset_network_header(skb);
+    for (uint32_t i = 0; !stop.load(std::memory_order_relaxed); ++i) {
+        auto reason = skb_drop_reason::NOT_SPECIFIED;
+        be32_t daddr = cpu_to_be32(0xc0a80000u + i * 7919 % 300);
+        if (ip_route_input(skb, daddr, ip("10.0.0.2"), 0, p0, &reason) == 0) {
+            const char* dev = skb->dst->dev->name;
+            out->wrong += dev[0] != 'p' || (dev[1] != '1' && dev[1] != '2');
+        } else {
+            ++out->wrong;
+        }
+        flowi4 fl4;
+        fl4.daddr = daddr;
+        int err = 0;
+        out->wrong += !ip_route_output_key(r.n, &fl4, &err);
+        skb->dst = nullptr;
+        ++out->routed;
+        if (i % 32 == 31) {
+            ++sd.jiffies;
+            end_of_burst(sd);
+        }
+    }
+    consume_skb(skb);
+    end_of_burst(sd);
+    softnet_loop_end(sd);
+}
+
+void change_things(rt_router& r, int round) {
+    const char* gateways[] = {"10.0.1.2", "10.0.2.2", "10.0.2.3", "10.0.1.77"};
+    r.setup((std::string("route replace 192.168.0.0/16 via ") + gateways[round % 4]).c_str());
+    if (round % 3 == 0)
+        r.limits(round % 2 ? 40 : 400, round % 2 ? 100 : 1000);
+    if (round % 7 == 0)
+        dev_set_mtu(r.port("p1"), 1400 + round % 100);
+    if (round % 11 == 0) {
+        r.n.ipv4.sysctl_rt_cache_rebuild_count = round % 2 ? -1 : 4;
+        rt_sysctl_changed(r.n);
+    }
+    if (round % 5 == 0)
+        ipv4_sysctl_rtcache_flush(r.n);
+    for (const rt_cache_row& row : rt_cache_dump(r.n, 0))
+        EXPECT_TRUE(row.iface[0] == 'p' || row.iface[0] == 'l');
+    rt_cache_totals t = rt_cache_get_totals(r.n);
+    EXPECT_GE(t.allocated, t.collected);
+    inet_getpeer_v4(r.n, cpu_to_be32(0x0b000000u + uint32_t(round)), 0);
+    rcu_do_batch(*this_softnet());
+}
+
+TEST(route_threads, lookups_beside_changes) {
+    rt_router r(2);
+    r.setup("route add 192.168.0.0/16 via 10.0.1.2");
+    r.enter(r.n.control_cpu());
+    std::atomic<bool> stop{false};
+    worker_result result[2];
+    std::thread workers[2];
+    for (unsigned cpu = 0; cpu < 2; ++cpu)
+        workers[cpu] =
+            std::thread([&r, cpu, &stop, out = &result[cpu]] { route_packets(r, cpu, stop, out); });
+    auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(1500);
+    int round = 0;
+    for (; std::chrono::steady_clock::now() < end; ++round)
+        change_things(r, round);
+    stop = true;
+    for (auto& w : workers)
+        w.join();
+    for (const worker_result& w : result) {
+        EXPECT_GT(w.routed, 1000u);
+        EXPECT_EQ(w.wrong, 0u);
+    }
+    EXPECT_GT(round, 10);
+    r.enter(0);
+}
+
+} // namespace
+} // namespace slabfwd::test
