@@ -221,6 +221,13 @@ int setup_cpu_cache(kmem_cache* cache) {
     return 0;
 }
 
+// Keeps array_objs of the cache an array lies in; one of a page of its own (a large shared array)
+// is in none.
+void count_array(const void* array, int delta) {
+    if (kmem_cache* home = virt_to_cache(array))
+        home->array_objs.fetch_add(std::size_t(delta), std::memory_order_relaxed);
+}
+
 } // namespace
 
 array_cache* alloc_arraycache(kmem_cache* cache, unsigned entries) {
@@ -234,7 +241,7 @@ array_cache* alloc_arraycache(kmem_cache* cache, unsigned entries) {
             : kmalloc(bytes, gfp);
     if (!p)
         return nullptr;
-    virt_to_cache(p)->array_objs.fetch_add(1, std::memory_order_relaxed);
+    count_array(p, 1);
     auto* ac = new (p) array_cache{};
     ac->cache = cache;
     ac->capacity = entries;
@@ -245,7 +252,7 @@ array_cache* alloc_arraycache(kmem_cache* cache, unsigned entries) {
 void free_arraycache(array_cache* ac) {
     while (ac) {
         array_cache* older = ac->retired;
-        virt_to_cache(ac)->array_objs.fetch_sub(1, std::memory_order_relaxed);
+        count_array(ac, -1);
         kfree(ac);
         ac = older;
     }

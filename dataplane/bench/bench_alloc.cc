@@ -66,8 +66,9 @@ class complaints {
 public:
     void add(const std::string& peer, const std::string& workload, const char* what,
              const std::string& reason) {
-        ++seen_[fmt::format("{}: {}: {}", peer, what, reason)].first;
-        seen_[fmt::format("{}: {}: {}", peer, what, reason)].second = workload;
+        auto& [times, where] = seen_[fmt::format("{}: {}: {}", peer, what, reason)];
+        ++times;
+        where = workload;
     }
     void print() const {
         for (const auto& [text, where] : seen_)

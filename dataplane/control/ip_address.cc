@@ -129,20 +129,13 @@ void tunables_are_own(net_device* dev) {
         dev->arp_parms->data_state.store(~uint32_t(0), std::memory_order_relaxed);
 }
 
-bool address_new(command& c, std::span<const argument> args, bool create, bool replace) {
+/// `change` of an address that is not there adds it, as the kernel has it.
+bool address_new(command& c, std::span<const argument> args, bool replace) {
     ifa_config cfg;
     net_device* dev = nullptr;
     if (!collect(c, args, false, &cfg, &dev))
         return false;
     const std::string& at = find_argument(args, A_LOCAL)->word;
-    in_device* in_dev = __in_dev_get_rcu(dev);
-    if (!create) {
-        bool found = false;
-        for (in_ifaddr* i = in_dev->ifa_list; i; i = i->ifa_next)
-            found |= i->ifa_local == cfg.local && i->ifa_prefixlen == cfg.prefixlen;
-        if (!found)
-            return c.answers(-ENODEV, at);
-    }
     netlink_ext_ack extack;
     int err = inet_rtm_newaddr(c.n, dev, cfg, replace, &extack);
     if (err)
@@ -151,9 +144,9 @@ bool address_new(command& c, std::span<const argument> args, bool create, bool r
     return true;
 }
 
-bool address_add(command& c, std::span<const argument> args) { return address_new(c, args, true, false); }
-bool address_change(command& c, std::span<const argument> args) { return address_new(c, args, false, true); }
-bool address_replace(command& c, std::span<const argument> args) { return address_new(c, args, true, true); }
+bool address_add(command& c, std::span<const argument> args) { return address_new(c, args, false); }
+bool address_change(command& c, std::span<const argument> args) { return address_new(c, args, true); }
+bool address_replace(command& c, std::span<const argument> args) { return address_new(c, args, true); }
 
 bool address_del(command& c, std::span<const argument> args) {
     ifa_config cfg;

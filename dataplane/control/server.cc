@@ -86,7 +86,8 @@ private:
 
 class session {
 public:
-    session(net& n, int fd, const control_limits& limits) : n_(n), fd_(fd), limits_(limits), out_(fd, limits) {}
+    session(net& n, int fd, const control_limits& limits)
+        : n_(n), fd_(fd), limits_(limits), out_(fd, limits), last_used_(monotonic_ns()) {}
     ~session() { close(fd_); }
     session(const session&) = delete;
     session& operator=(const session&) = delete;
@@ -113,6 +114,8 @@ public:
     bool turn(short revents, bool job_event, uint64_t now) {
         if (revents & (POLLERR | POLLNVAL) || (revents & (POLLIN | POLLHUP) && !receive(now)))
             return false;
+        if (revents & POLLHUP && input_closed_)
+            return false; // closed both ways: nobody reads the rest
         if (!out_.flush() || out_.broken())
             return false;
         if (!requests(now))
@@ -125,7 +128,7 @@ public:
             return false;
         if (!in_.empty() && !job_ && now >= request_since_ + limits_.request_ns)
             return false;
-        return !(input_closed_ && idle());
+        return !(input_closed_ && !job_ && !out_.pending());
     }
 
 private:
@@ -135,11 +138,8 @@ private:
         if (n < 0)
             return errno == EAGAIN || errno == EINTR;
         if (n == 0) {
-            // Nobody reads the answer of one who has gone; one who only closed his side gets it.
-            input_closed_ = true;
-            if (job_)
-                job_->interrupt();
-            return in_.empty();
+            input_closed_ = true; // one who only closed his side still gets his answer
+            return true;
         }
         if (in_.empty())
             request_since_ = now;
@@ -197,7 +197,7 @@ private:
     session_output out_;
     std::unique_ptr<control_job> job_;
     std::string in_;
-    uint64_t request_since_ = 0, last_used_ = 0;
+    uint64_t request_since_ = 0, last_used_;
     bool input_closed_ = false, interrupted_ = false;
 };
 

@@ -73,6 +73,8 @@ constexpr conf_key conf_keys[] = {
     SLABFWD_DEVCONF(X)
 #undef X
 };
+constexpr unsigned CONF_FORWARDING = 0;
+static_assert(std::string_view(conf_keys[CONF_FORWARDING].name) == "forwarding");
 
 struct neigh_key {
     const char* name;
@@ -158,7 +160,7 @@ void visit_plain(net& n, const visitor& fn) {
     fn({.path = "net/ipv4/ip_forward",
         .value = &n.ipv4.devconf_all.forwarding,
         .conf = &n.ipv4.devconf_all,
-        .conf_bit = 0});
+        .conf_bit = CONF_FORWARDING});
 }
 
 void visit_conf(ipv4_devconf& conf, std::string_view dev, const visitor& fn) {
@@ -297,7 +299,7 @@ void inet_forward_change(net& n, int on) {
 void write_conf(net& n, const sysctl_key& key, int v) {
     const bool changed = *key.value != v;
     *key.value = v;
-    if (key.conf_bit == 0) { // forwarding
+    if (key.conf_bit == CONF_FORWARDING) {
         if (changed && key.conf == &n.ipv4.devconf_all)
             inet_forward_change(n, v);
         return;

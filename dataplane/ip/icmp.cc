@@ -56,8 +56,7 @@ void copy_quoted(const sk_buff* skb, int offset, uint8_t* to, unsigned len) {
     skb_copy_bits(skb, unsigned(offset), to, len);
 }
 
-// ---- limits
-// ------------------------------------------------------------------------------------------------------
+// --- limits -----------------------------------------------------------------------------------
 
 bool icmpv4_mask_allow(const net& n, int type, int code) {
     if (type > NR_ICMP_TYPES)
@@ -133,8 +132,7 @@ struct icmp_xmit_guard {
     }
 };
 
-// ---- sending
-// -----------------------------------------------------------------------------------------------------
+// --- sending ----------------------------------------------------------------------------------
 
 /// Puts the message together and sends it. fl4 carries the final addresses.
 void icmp_push_reply(net& n, icmp_bxm& param, const flowi4& fl4, rtable* rt, uint8_t tos) {
@@ -271,6 +269,8 @@ void icmp_send(sk_buff* skb_in, int type, int code, be32_t info) {
     if (!in || skb_in->rt_type == RTN_UNSPEC) // never had a route
         return;
     net& n = dev_net(in);
+    if (unlikely(!n.ipv4.ip)) // shutting down: what neighbours still held
+        return;
     if (icmp_send_forbidden(skb_in, type)) {
         trace_packet(skb_in, "icmp_send type %d code %d: must not be sent", type, code);
         return;
@@ -315,8 +315,7 @@ void icmp_send(sk_buff* skb_in, int type, int code, be32_t info) {
     icmp_push_reply(n, param, fl4, rt, tos);
 }
 
-// ---- receiving
-// ---------------------------------------------------------------------------------------------------
+// --- receiving --------------------------------------------------------------------------------
 
 namespace {
 

@@ -173,11 +173,10 @@ void ip_forward_list(ip_burst& b) {
         ip_decrease_ttl(iph);
         ++n;
     });
-    if (const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_FORWARD); unlikely(e != nullptr)) {
-        nf_hook_list(b, NF_INET_FORWARD, e);
-        n = std::popcount(b.live());
-    }
+    // Counted before the hooks, as in the kernel: what FORWARD drops is a forwarded datagram all the same.
     b.sd->ip_statistics[ipstats_mib::OUTFORWDATAGRAMS].add(n);
+    if (const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_FORWARD); unlikely(e != nullptr))
+        nf_hook_list(b, NF_INET_FORWARD, e);
 }
 
 /// Puts the cached link header in front and the frame on its port's stage.

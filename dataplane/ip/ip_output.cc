@@ -43,6 +43,7 @@ int ip_output(sk_buff* skb) {
     net_device *dev = skb->dst->dev, *indev = skb->dev;
     skb->dev = dev;
     skb->protocol = cpu_to_be16(ETH_P_IP);
+    trace_packet(skb, "dev %s", dev->name);
     return NF_HOOK_COND(NF_INET_POST_ROUTING, dev_net(dev), skb, indev, dev, ip_finish_output,
                         !(IPCB(skb)->flags & IPSKB_REROUTED));
 }
@@ -95,8 +96,7 @@ int ip_finish_output2(net&, sk_buff* skb) {
     return 0;
 }
 
-// ---- packets made here
-// -------------------------------------------------------------------------------------------
+// --- packets made here ------------------------------------------------------------------------
 
 int __ip_local_out(net& n, sk_buff* skb) {
     iphdr* iph = ip_hdr(skb);
@@ -165,8 +165,7 @@ int ip_build_and_send_pkt(net& n, sk_buff* skb, rtable* rt, const flowi4& fl4, u
     return ip_local_out(n, skb);
 }
 
-// ---- fragmentation
-// -----------------------------------------------------------------------------------------------
+// --- fragmentation ----------------------------------------------------------------------------
 
 namespace {
 

@@ -50,6 +50,9 @@ std::string configure(port& p, const port_config& c) {
                      (info.device && std::strchr(c.devargs.c_str(), ':') == nullptr);
     p.nb_rx_queues = std::min(c.rxq, info.max_rx_queues);
     p.nb_tx_queues = std::min(c.txq, info.max_tx_queues);
+    // The kernel spreads frames over all sockets of an af_packet port (its qpairs): each must be polled.
+    if (p.driver == "net_af_packet")
+        p.nb_rx_queues = p.nb_tx_queues = std::min(info.max_rx_queues, info.max_tx_queues);
     if (c.rxq > info.max_rx_queues)
         return fmt::format("the driver {} has {} receive queues at most, {} asked for", p.driver,
                            info.max_rx_queues, c.rxq);

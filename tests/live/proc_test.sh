@@ -20,7 +20,6 @@ shows '^10\.0\.1\.2 +0x1 +0x2 +([0-9a-f]{2}:){5}[0-9a-f]{2} +\* +p1' cat /proc/n
 shows '^p0\s+0000000A\s+00000000\s+0001' cat /proc/net/route
 shows '^Ip: Forwarding DefaultTTL InReceives' cat /proc/net/snmp
 shows '^Ip: 1 64 [1-9]' cat /proc/net/snmp
-shows '^TcpExt: ' cat /proc/net/netstat
 shows '^net.ipv4.ip_forward = 1$' sysctl -a
 ctl rt_cache >/dev/null
 ctl snmp >/dev/null

@@ -56,12 +56,16 @@ def program():
     sys.exit(f"{places[0]} is not built")
 
 
+# Real captures that end in the middle of a frame: replayed up to there, then reported.
+CUT = {"modbus_modbus-and-non-modbus-p502.pcap"}
+
+
 def frames_of(path):
-    """How many frames tshark finds; it has to read the file without an error."""
+    """How many whole frames tshark finds; it has to read the file without an error, unless that is cut."""
     run = subprocess.run(["tshark", "-n", "-r", path, "-T", "fields", "-e", "frame.number"],
                          capture_output=True, text=True, check=False)
     errors = [line for line in run.stderr.splitlines() if not line.startswith("Running as user")]
-    require(run.returncode == 0 and not errors, f"tshark on {path.name}: {run.returncode} {errors}")
+    require(path.name in CUT or (run.returncode == 0 and not errors), f"tshark on {path.name}: {run.returncode} {errors}")
     return len(run.stdout.split())
 
 
@@ -125,8 +129,9 @@ def captures():
 
 
 def check_capture(place, config, inputs, expected):
-    first = Replay(place / "1", config, inputs)
-    second = Replay(place / "2", config, inputs)
+    status = "failure" if any(path.name in CUT for _, path in inputs) else 0
+    first = Replay(place / "1", config, inputs, status=status)
+    second = Replay(place / "2", config, inputs, status=status)
     same(first, second)
     first.check_outputs()
     frames = sum(frames_of(path) for _, path in inputs)

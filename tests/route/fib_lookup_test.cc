@@ -275,7 +275,8 @@ TEST_F(fib_lookup_of, address_types) {
     EXPECT_EQ(type("127.3.2.1"), RTN_LOCAL);
     EXPECT_EQ(type("10.0.0.255"), RTN_BROADCAST);
     EXPECT_EQ(type("255.255.255.255"), RTN_BROADCAST);
-    EXPECT_EQ(type("0.0.0.9"), RTN_BROADCAST);
+    EXPECT_EQ(type("0.0.0.0"), RTN_BROADCAST);
+    EXPECT_EQ(type("0.0.0.9"), RTN_UNICAST);
     EXPECT_EQ(type("224.0.0.5"), RTN_MULTICAST);
     EXPECT_EQ(type("10.0.0.2"), RTN_UNICAST);
     EXPECT_EQ(type("99.0.0.2"), RTN_UNICAST);

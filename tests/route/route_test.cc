@@ -52,10 +52,12 @@ constexpr input_case INPUT_CASES[] = {
     {"10.0.0.2", "10.0.0.9", "forward via 10.0.0.9 dev p0 redirect"},
     {"224.0.0.1", "192.168.1.5", "refused IP_INVALID_SOURCE"},
     {"255.255.255.255", "192.168.1.5", "refused IP_INVALID_SOURCE"},
-    {"0.1.2.3", "192.168.1.5", "refused IP_INVALID_SOURCE"},
+    {"0.1.2.3", "192.168.1.5", "forward via 10.0.1.2 dev p1"},
+    {"0.0.0.0", "192.168.1.5", "refused IP_INVALID_SOURCE"},
     {"127.0.0.1", "192.168.1.5", "refused IP_LOCALNET"},
     {"10.0.0.2", "127.0.0.1", "refused IP_LOCALNET"},
-    {"10.0.0.2", "0.1.2.3", "refused IP_INVALID_DEST"},
+    {"10.0.0.2", "0.1.2.3", "error 101"},
+    {"10.0.0.2", "0.0.0.0", "refused IP_INVALID_DEST"},
     {"10.0.0.1", "192.168.1.5", "refused IP_LOCAL_SOURCE"},
     {"10.0.1.1", "10.0.0.1", "refused IP_LOCAL_SOURCE"},
     {"10.0.0.255", "192.168.1.5", "forward via 10.0.1.2 dev p1"}, // without rp_filter nobody looks
@@ -89,7 +91,7 @@ constexpr output_case OUTPUT_CASES[] = {
     {"192.168.3.1", nullptr, nullptr, "error 113"},
     {"192.168.4.1", nullptr, nullptr, "error 13"},
     {"0.0.0.0", nullptr, nullptr, "via 127.0.0.1 dev lo src 127.0.0.1 local"},
-    {"0.1.2.3", nullptr, "p1", "error 22"},
+    {"0.1.2.3", nullptr, "p1", "via 0.1.2.3 dev p1 src 10.0.1.1"},
 };
 
 void expect_all(rt_router& r, const char* when, size_t first = 0) {
@@ -189,8 +191,8 @@ TEST(route, reverse_path_filter_and_localnet) {
     r.port("p0")->ip_ptr->cnf.log_martians = 1;
     EXPECT_EQ(r.input("224.0.0.1", "10.0.0.1"), "refused IP_INVALID_SOURCE");
     EXPECT_TRUE(logged("martian source 10.0.0.1 from 224.0.0.1, on dev p0"));
-    EXPECT_EQ(r.input("10.0.0.2", "0.0.0.9"), "refused IP_INVALID_DEST");
-    EXPECT_TRUE(logged("martian destination 0.0.0.9 from 10.0.0.2, dev p0"));
+    EXPECT_EQ(r.input("10.0.0.2", "0.0.0.0"), "refused IP_INVALID_DEST");
+    EXPECT_TRUE(logged("martian destination 0.0.0.0 from 10.0.0.2, dev p0"));
 }
 
 TEST(route, directed_broadcasts_are_forwarded_where_asked_for) {

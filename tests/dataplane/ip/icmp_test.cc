@@ -22,8 +22,7 @@ ip_spec udp_to(const char* dst, unsigned len = 8) {
     return s;
 }
 
-// --- answers
-// ------------------------------------------------------------------------------------------------------
+// --- answers ----------------------------------------------------------------------------------
 
 TEST(IcmpEcho, IsAnsweredInKind) {
     for (unsigned len : {0u, 1u, 56u, 1472u}) {
@@ -147,8 +146,7 @@ TEST(IcmpRcv, TimeStampIsAnswered) {
     EXPECT_EQ(t.drops(PKT_TOO_SMALL), 1u);
 }
 
-// --- errors
-// -------------------------------------------------------------------------------------------------------
+// --- errors -----------------------------------------------------------------------------------
 
 struct forbidden_case {
     const char* name;
@@ -275,8 +273,7 @@ TEST(IcmpSend, MarkIsReflectedWhenAsked) {
     nf_unregister_net_hook(t.n, &out);
 }
 
-// --- limits
-// -------------------------------------------------------------------------------------------------------
+// --- limits -----------------------------------------------------------------------------------
 
 unsigned errors_for(ip_test_net& t, unsigned packets, const char* src, unsigned step_ms = 0) {
     ip_spec s = udp_to("10.0.1.2");
@@ -342,8 +339,7 @@ TEST(IcmpLimit, PathMtuDiscoveryIsNotLimited) {
     EXPECT_EQ(t.sent(t.p0).size(), 100u);
 }
 
-// --- from others
-// --------------------------------------------------------------------------------------------------
+// --- from others ------------------------------------------------------------------------------
 
 /// Fragmentation needed about `quoted` of ours, from a router on p0's side.
 bytes frag_needed(const bytes& quoted, uint16_t mtu) {
@@ -454,8 +450,7 @@ TEST(Ping, ListenerHearsItsReplies) {
     EXPECT_EQ(h.errors.size(), 1u);
 }
 
-// --- about packets that a neighbour held
-// -----------------------------------------------------------------------------
+// --- about packets that a neighbour held ------------------------------------------------------
 
 TEST(IcmpSend, FailedNeighbourIsHostUnreachable) {
     ip_test_net t;

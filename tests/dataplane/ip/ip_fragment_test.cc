@@ -292,8 +292,7 @@ TEST(DefragChained, PiecesOfManySegments) {
     EXPECT_EQ(delivered[0].payload(), pattern(3000));
 }
 
-// --- against a model
-// ----------------------------------------------------------------------------------------------
+// --- against a model --------------------------------------------------------------------------
 
 /// The kernel's rule for one datagram: runs of pieces that came in order, a piece within one run is
 /// a duplicate, one that touches any other byte that is there ends it all.

@@ -172,8 +172,7 @@ TEST(IpLocalDeliver, AnotherProtocolCanBeAdded) {
     EXPECT_EQ(t.ip_stat(ipstats_mib::INDELIVERS), 1u);
 }
 
-// --- hooks on the way
-// ---------------------------------------------------------------------------------------------
+// --- hooks on the way -------------------------------------------------------------------------
 
 struct hook_log {
     std::vector<unsigned> points;

@@ -9,8 +9,7 @@
 
 namespace slabfwd::test {
 
-// --- packets
-// ------------------------------------------------------------------------------------------------------
+// --- packets ----------------------------------------------------------------------------------
 
 bytes operator+(bytes a, const bytes& b) {
     a.insert(a.end(), b.begin(), b.end());
@@ -93,8 +92,7 @@ bool ip_view::icmp_checksum_ok() const {
     return csum_fold(csum_partial(b.data() + hlen(), b.size() - hlen(), 0)) == 0;
 }
 
-// --- the router
-// ---------------------------------------------------------------------------------------------------
+// --- the router -------------------------------------------------------------------------------
 
 ip_test_net::ip_test_net(unsigned workers) : test_net(workers) {
     enter(n.control_cpu());
@@ -271,8 +269,7 @@ ip_view ip_test_net::sent_one(net_device* dev) {
     return all[0];
 }
 
-// --- counters
-// -----------------------------------------------------------------------------------------------------
+// --- counters ---------------------------------------------------------------------------------
 
 template <class F>
 static uint64_t sum_slots(const net& n, F f) {
