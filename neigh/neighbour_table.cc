@@ -230,6 +230,13 @@ int neigh_add(net& n, net_device* dev, be32_t dst, const uint8_t* lladdr, uint8_
     else
         err = neigh_update(neigh, lladdr, state,
                            NEIGH_UPDATE_F_ADMIN | (override ? NEIGH_UPDATE_F_OVERRIDE : 0));
+    // A refused command leaves nothing behind: an entry that was made for it goes again.
+    if (err && neigh->nud_state == NUD_NONE) {
+        spin_guard guard(n.arp_tbl->lock);
+        neigh_release(neigh);
+        neigh_remove_one(neigh);
+        return err;
+    }
     neigh_update_gc_list(neigh);
     neigh_release(neigh);
     return err;

@@ -201,9 +201,10 @@ rtable* rt_stand_in(rt_hash_shard* shard, const rt_decision& d) {
 
 rtable* rt_entry_for(rt_hash_shard* shard, uint32_t hash, const rt_decision& d, rtable* stale,
                      const sk_buff* skb, skb_drop_reason* reason) {
+    const bool cacheable = d.cacheable && shard->max_size && rt_caching(rt_shard_net(shard), shard);
     if (stale) {
         jiffies_t now = jiffies();
-        if (d.cacheable && rt_same(stale, d)) {
+        if (cacheable && rt_same(stale, d)) {
             rt_refresh(stale, d);
             if (rt_usable(stale, now)) {
                 RT_CACHE_STAT_INC(rt_cache_stat::revalidated);
@@ -216,7 +217,7 @@ rtable* rt_entry_for(rt_hash_shard* shard, uint32_t hash, const rt_decision& d, 
         rt_remove(shard, stale);
     }
     auto refused = skb_drop_reason::NOT_DROPPED_YET;
-    if (d.cacheable && shard->max_size && rt_caching(rt_shard_net(shard), shard)) {
+    if (cacheable) {
         if (rtable* rt = rt_make_cached(shard, hash, d, skb, &refused))
             return rt;
         if (refused != skb_drop_reason::NOT_DROPPED_YET) {

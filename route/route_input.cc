@@ -247,8 +247,8 @@ int decide_slow(const rt_input& in, const in_device* in_dev, rt_decision* d, rea
         return no_route(in, in_dev, err, d);
     RT_CACHE_STAT_INC(rt_cache_stat::in_slow_tot);
     if (unlikely(this_softnet()->tracer != nullptr))
-        __trace_packet(in.skb, "ip_route_input_slow", "fib_lookup: table %u, %s/%u type %u", res.tb_id,
-                       ip4_str(res.prefix).s, res.prefixlen, res.type);
+        __trace_packet(in.skb, "ip_route_input_slow", "fib_lookup: table %u, %s/%u type %u",
+                       res.tb_id, ip4_str(res.prefix).s, res.prefixlen, res.type);
     return route_found(in, in_dev, &res, &fl4, d, reason);
 }
 

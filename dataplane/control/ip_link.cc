@@ -222,18 +222,18 @@ struct column {
     unsigned width;
 };
 
-/// One direction of the counters: titles above numbers, each as wide as its widest.
-void print_columns(printer& p, const char* direction, const char* key, std::span<const column> columns,
-                   const char* first_pad) {
-    std::string titles, numbers;
+/// One direction of the counters: titles above numbers, each as wide as its widest; the direction stands in
+/// the first title's column. Last comes ip's column of compressed packets, which has no title when it is empty.
+void print_columns(printer& p, const char* direction, const char* key, std::span<const column> columns) {
+    std::string titles = direction, numbers;
     json values = json::object();
     for (const column& col : columns) {
         unsigned width = std::max<unsigned>(col.width, unsigned(fmt::formatted_size("{}", col.value)));
-        titles += fmt::format("{:>{}} ", col.title, width);
+        titles += fmt::format("{:>{}} ", col.title, &col == columns.data() ? width - titles.size() : width);
         numbers += fmt::format("{:>{}} ", col.value, width);
         values[col.key] = col.value;
     }
-    p.text("{}    {}{}{}{}        {}", p.nl(), direction, titles, first_pad, p.nl(), numbers);
+    p.text("{}    {}{:10}{}    {}", p.nl(), titles, "", p.nl(), numbers);
     if (p.as_json())
         p.object()["stats64"][key] = values;
 }
@@ -303,8 +303,8 @@ void print_link_stats(printer& p, const command& c, const net_device* dev) {
     const column tx[] = {{"bytes", "bytes", s.tx_bytes, 10},       {"packets", "packets", s.tx_packets, 7},
                          {"errors", "errors", s.tx_errors, 6},     {"dropped", "dropped", s.tx_dropped, 7},
                          {"carrier", "carrier_errors", 0, 7},      {"collsns", "collisions", 0, 7}};
-    print_columns(p, "RX:", "rx", rx, "");
-    print_columns(p, "TX:", "tx", tx, "");
+    print_columns(p, "RX:", "rx", rx);
+    print_columns(p, "TX:", "tx", tx);
 }
 
 void print_link_brief(printer& p, const net_device* dev) {

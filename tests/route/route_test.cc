@@ -155,6 +155,17 @@ TEST(route, decisions_are_the_same_with_the_cache_off) {
     EXPECT_GT(r.shard()->nr_cached, 0u);
 }
 
+TEST(route, switched_off_entries_go_when_met) {
+    rt_router r;
+    r.setup(ROUTES);
+    expect_all(r, "on");
+    r.n.ipv4.sysctl_rt_cache_rebuild_count = -1;
+    rt_cache_flush(r.n); // the generation alone
+    expect_all(r, "off");
+    expect_all(r, "off");
+    EXPECT_EQ(r.shard()->nr_cached, 0u);
+}
+
 TEST(route, a_limit_of_nothing_still_routes) {
     rt_router r;
     r.setup(ROUTES);

@@ -4,6 +4,8 @@
 // output and standard error have to agree. Needs root and iproute2; skipped without.
 // What differs by nature is taken out before comparing: veth's "@if2" and "link-netns", the order of
 // neighbours, tables of IPv6.
+#include <algorithm>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +13,9 @@
 #include <regex>
 #include <sstream>
 
+#include <nlohmann/json.hpp>
+
+#include "dataplane/control/printer.h"
 #include "tests/dataplane/control/control_net.h"
 
 namespace slabfwd::test {
@@ -73,9 +78,9 @@ std::string without(std::string text, const char* pattern, const char* by = "") 
 /// Lines (or JSON entries) in sorted order.
 std::string sorted(const std::string& text) {
     if (text.starts_with("[{")) {
-        json list = json::parse(text);
+        auto list = nlohmann::json::parse(text);
         std::vector<std::string> entries;
-        for (const json& e : list)
+        for (const auto& e : list)
             entries.push_back(e.dump());
         std::ranges::sort(entries);
         return testing::PrintToString(entries);

@@ -16,6 +16,7 @@
 
 #include "dataplane/control/job.h"
 #include "dataplane/control/protocol.h"
+#include "dataplane/control/printer.h"
 #include "tests/dataplane/control/control_net.h"
 
 namespace slabfwd::test {
