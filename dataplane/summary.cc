@@ -38,8 +38,7 @@ std::vector<slab_summary> summarize_slab() {
     std::vector<slab_summary> rows;
     for (const slabinfo& s : slabinfo_list())
         if (s.num_allocations || s.active_objs || s.num_objs)
-            rows.push_back(
-                {s.name, s.active_objs, s.num_objs, s.objsize, s.high_mark, s.num_allocations, 0});
+            rows.push_back({s.name, s.active_objs, s.num_objs, s.objsize, 0});
     std::sort(rows.begin(), rows.end(),
               [](const slab_summary& a, const slab_summary& b) { return a.name < b.name; });
     return rows;
@@ -138,8 +137,7 @@ void summary_after_stop(router_summary& s) {
         auto at = std::find_if(s.slab.begin(), s.slab.end(),
                                [&](const slab_summary& row) { return row.name == now.name; });
         if (at == s.slab.end())
-            at = s.slab.insert(at, slab_summary{now.name, 0, now.num_objs, now.objsize,
-                                                now.high_mark, now.num_allocations, 0});
+            at = s.slab.insert(at, slab_summary{now.name, 0, now.num_objs, now.objsize, 0});
         at->left = active - base;
     }
     s.stopped = true;
@@ -193,11 +191,11 @@ void drops_table(std::string& out, const router_summary& s) {
 }
 
 void slab_table(std::string& out, const router_summary& s) {
-    out += fmt::format("\n{:<22} {:>10} {:>10} {:>10} {:>12} {:>8}\n", "slab cache", "active",
-                       "objects", "peak", "allocations", "objsize");
+    out += fmt::format("\n{:<22} {:>10} {:>10} {:>10} {:>10}\n", "slab cache", "active", "objects",
+                       "objsize", "KiB");
     for (const slab_summary& c : s.slab)
-        out += fmt::format("{:<22} {:>10} {:>10} {:>10} {:>12} {:>8}\n", c.name, c.active_objs,
-                           c.num_objs, c.high_mark, c.num_allocations, c.objsize);
+        out += fmt::format("{:<22} {:>10} {:>10} {:>10} {:>10}\n", c.name, c.active_objs,
+                           c.num_objs, c.objsize, (c.num_objs * c.objsize + 1023) / 1024);
     if (!s.stopped)
         return;
     bool clean = true;
@@ -253,9 +251,7 @@ nlohmann::ordered_json summary_json(const router_summary& s) {
         slab.push_back({{"name", c.name},
                         {"active_objs", s.stopped ? c.left : c.active_objs},
                         {"num_objs", c.num_objs},
-                        {"objsize", c.objsize},
-                        {"high_mark", c.high_mark},
-                        {"num_allocations", c.num_allocations}});
+                        {"objsize", c.objsize}});
     const rt_cache_totals& c = s.route_cache;
     return {{"ports", ports},
             {"drops", drops},

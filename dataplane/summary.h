@@ -26,10 +26,10 @@ struct port_summary {
     uint64_t rx_packets = 0, tx_packets = 0, rx_bytes = 0, tx_bytes = 0;
 };
 
-/// One slab cache. active_objs: held by callers; high_mark: most objects off the slabs at once.
+/// One slab cache. active_objs: held by callers; num_objs: in all its slabs; objsize: bytes each.
 struct slab_summary {
     std::string name;
-    uint64_t active_objs = 0, num_objs = 0, objsize = 0, high_mark = 0, num_allocations = 0;
+    uint64_t active_objs = 0, num_objs = 0, objsize = 0;
     uint64_t left = 0; ///< active_objs after the router was destroyed (summary_after_stop)
 };
 

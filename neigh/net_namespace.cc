@@ -10,6 +10,7 @@
 namespace slabfwd {
 
 net::net(unsigned workers) : nr_workers(workers), rcu(workers + 1) {
+    ipv4.devconf_dflt.accept_source_route = 1; // a device allows it, "all" does not: both are needed
     softnet.reserve(nr_cpus());
     for (unsigned cpu = 0; cpu < nr_cpus(); ++cpu) {
         auto& sd = softnet.emplace_back(std::make_unique<softnet_data>());

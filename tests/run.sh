@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Build slabfwd and run all of its tests:
-#   tests/run.sh            everything; installs missing packages first (as root, Debian 12)
-#   tests/run.sh STEP...    only these: layers release asan tsan replay live conformance
+#   tests/run.sh            the release build and all its tests; installs missing packages first (as root, Debian 12)
+#   tests/run.sh STEP...    only these: layers release replay live conformance; and asan, tsan: the unit tests
+#                           (with asan the replays, too) under the sanitizers
 # Logs are in build/logs. The last line counts; the exit status is 0 when nothing failed.
 # SLABFWD_SHARED names the folder with the recorded kernel cases and real captures; what needs it is
 # skipped without. SLABFWD_NO_SKIP=1 makes a skipped test a failed one.
@@ -86,7 +87,7 @@ do_live() { step live tests/live/run.sh; }
 do_conformance() { step conformance tests/conformance/run.sh; }
 
 steps=("$@")
-((${#steps[@]})) || steps=(layers release replay live conformance asan tsan)
+((${#steps[@]})) || steps=(layers release replay live conformance)
 for name in "${steps[@]}"; do
     declare -F "do_$name" >/dev/null || { echo "run.sh: no step '$name'" >&2; exit 2; }
 done

@@ -353,12 +353,14 @@ TEST_F(Commands, SysctlUnits) {
         {"route.gc_timeout=20", "route.gc_timeout", "20"},
         {"route.error_cost=7", "route.error_cost", "7"},
         {"conf.p0.rp_filter=0x10", "conf.p0.rp_filter", "16"},
-        {"conf/p0/rp_filter=3", "conf.p0.rp_filter", "3"},
+        {"conf.p0.rp_filter=3", "conf.p0.rp_filter", "3"},
     };
     for (auto& e : cases) {
         r.must(std::string("sysctl -q -w 'net.ipv4.") + e.set + "'");
         EXPECT_EQ(r.must(std::string("sysctl -n net.ipv4.") + e.read), std::string(e.shown) + "\n") << e.set;
     }
+    r.must("sysctl -w net/ipv4/conf/p0/rp_filter=3");
+    EXPECT_EQ(r.must("sysctl -n net.ipv4.conf.p0.rp_filter"), "3\n");
     EXPECT_EQ(r.n.ipv4.rt.gc_timeout, int(20 * HZ));
     EXPECT_EQ(r.n.ipv4.rt.gc_min_interval, 25);
     EXPECT_EQ(r.must("sysctl -e net.ipv4.nope"), "");
