@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// `slabfwd ctl`: sends a command to a running router and prints what comes back. Many commands (-batch FILE,
-// or standard input without a command) go over one connection, one after the other; the first that fails ends
-// it, unless -force.
-// Threads: a process of its own.
+// `slabfwd ctl`: sends a command to a running router and prints what comes back. Many commands
+// (-batch FILE, or standard input without a command) go over one connection, one after the other;
+// the first that fails ends it, unless -force. Threads: a process of its own.
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -24,11 +23,14 @@ namespace {
 
 volatile sig_atomic_t interrupts = 0;
 
-void on_interrupt(int) { interrupts = interrupts + 1; }
+void on_interrupt(int) {
+    interrupts = interrupts + 1;
+}
 
-constexpr const char* USAGE = "usage: slabfwd ctl [--ctl SOCKET] COMMAND...\n"
-                              "       slabfwd ctl [--ctl SOCKET] [-force] -batch FILE   (- is standard input)\n"
-                              "`slabfwd ctl help` lists the commands of a running router.\n";
+constexpr const char* USAGE =
+    "usage: slabfwd ctl [--ctl SOCKET] COMMAND...\n"
+    "       slabfwd ctl [--ctl SOCKET] [-force] -batch FILE   (- is standard input)\n"
+    "`slabfwd ctl help` lists the commands of a running router.\n";
 
 int complain(const std::string& text, int rc = 1) {
     fmt::print(stderr, "slabfwd ctl: {}\n", text);
@@ -63,7 +65,9 @@ public:
         memcpy(address.sun_path, path.c_str(), path.size() + 1);
         fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd_ < 0 || connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) {
-            const char* why = errno == ENOENT || errno == ECONNREFUSED ? "no router is listening there" : strerror(errno);
+            const char* why = errno == ENOENT || errno == ECONNREFUSED
+                                  ? "no router is listening there"
+                                  : strerror(errno);
             return complain(fmt::format("{}: {}", path, why));
         }
         return 0;

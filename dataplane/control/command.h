@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// command: one command on its way: the router it is for, the options before the object, where its text
-// goes, and the error when it fails. A command that fails has changed nothing.
-// Door: command::fail and its forms, each in the words and with the exit status of iproute2.
-// Threads: control thread.
+// command: one command on its way: the router it is for, the options before the object, where its
+// text goes, and the error when it fails. A command that fails has changed nothing. Door:
+// command::fail and its forms, each in the words and with the exit status of iproute2. Threads:
+// control thread.
 #pragma once
 
 #include <string>
@@ -19,7 +19,8 @@ namespace slabfwd {
 
 /// The options of ip.
 struct ip_command_options {
-    bool json = false, pretty = false, oneline = false, brief = false, numeric = false, human = false;
+    bool json = false, pretty = false, oneline = false, brief = false, numeric = false,
+         human = false;
     int details = 0, statistics = 0;
     int family = 0; ///< 0: any; AF_INET
 };

@@ -32,7 +32,8 @@ struct command_entry {
 };
 
 constexpr command_entry commands[] = {
-    {"ip", "[ OPTIONS ] OBJECT { COMMAND | help }", "links, addresses, routes, rules, neighbours", ip_command},
+    {"ip", "[ OPTIONS ] OBJECT { COMMAND | help }", "links, addresses, routes, rules, neighbours",
+     ip_command},
     {"sysctl", "[ -w ] [ -aenNqr ] KEY[=VALUE]...", "tunables", sysctl_command},
     {"iptables", "[ -t TABLE ] ...", "packet filter", iptables_command},
     {"cat", "/proc/...", "the files that scripts read", cat_command},
@@ -40,8 +41,8 @@ constexpr command_entry commands[] = {
     {"rt_cache", "[ -j ]", "the route cache: totals and entries", rt_cache_command},
     {"snmp", "[ -j ] [ -a ]", "protocol counters that are not zero", snmp_command},
     {"drops", "[ -j ] [ -a ]", "dropped packets by reason", drops_command},
-    {"ping", "[ -c N ] [ -i SEC ] [ -s SIZE ] [ -W SEC ] [ -t TTL ] [ -I ADDR ] DST", "echo requests from here",
-     nullptr, ping_start},
+    {"ping", "[ -c N ] [ -i SEC ] [ -s SIZE ] [ -W SEC ] [ -t TTL ] [ -I ADDR ] DST",
+     "echo requests from here", nullptr, ping_start},
     {"trace", "[ N ]", "the walk of the next N packets by kernel function", nullptr, trace_start},
     {"help", "[ COMMAND ]", "this, or what an ip object takes", help_command},
 };
@@ -53,7 +54,8 @@ bool iptables_command(command& c, std::span<const std::string>) {
 bool help_command(command& c, std::span<const std::string> words) {
     std::string text;
     if (!words.empty())
-        if (const object* o = find_object(words[0] == "ip" && words.size() > 1 ? words[1] : words[0])) {
+        if (const object* o =
+                find_object(words[0] == "ip" && words.size() > 1 ? words[1] : words[0])) {
             c.to.out(usage_of(*o));
             return true;
         }
@@ -74,7 +76,8 @@ bool help_command(command& c, std::span<const std::string> words) {
 
 /// Options in front of the command (`-j ip route`) belong to it.
 std::span<const std::string> leading_options(command& c, std::span<const std::string> words) {
-    for (; !words.empty() && (words[0] == "-j" || words[0] == "-p" || words[0] == "-s" || words[0] == "-d");
+    for (; !words.empty() &&
+           (words[0] == "-j" || words[0] == "-p" || words[0] == "-s" || words[0] == "-d");
          words = words.subspan(1)) {
         c.opt.json |= words[0] == "-j";
         c.opt.pretty |= words[0] == "-p";
@@ -96,7 +99,8 @@ std::unique_ptr<control_job> dispatch(command& c, std::span<const std::string> w
     for (std::string_view path : {"/sbin/", "/usr/sbin/", "/bin/", "/usr/bin/"})
         if (name.starts_with(path))
             name.remove_prefix(path.size());
-    auto e = std::ranges::find_if(commands, [&](const command_entry& entry) { return name == entry.name; });
+    auto e = std::ranges::find_if(commands,
+                                  [&](const command_entry& entry) { return name == entry.name; });
     if (e == std::end(commands)) {
         c.fail(1, words[0], fmt::format("{}: command not found; try \"help\"\n", words[0]));
         return nullptr;
@@ -117,9 +121,10 @@ std::string one_line(std::string text) {
 
 // A usage text is no reason for a file: its first line is.
 std::string reason_of(const command& c) {
-    std::string text = c.reason.starts_with("Usage:") || c.reason.find("\nUsage:") != std::string::npos
-                           ? "the command is not complete"
-                           : c.reason;
+    std::string text =
+        c.reason.starts_with("Usage:") || c.reason.find("\nUsage:") != std::string::npos
+            ? "the command is not complete"
+            : c.reason;
     return one_line(text);
 }
 
@@ -136,7 +141,8 @@ tl::expected<void, std::string> execute_line(net& n, const std::string& text, st
     if (auto job = dispatch(c, *words); job)
         c.fail(1, (*words)[0], fmt::format("{} is not for a file", (*words)[0]));
     if (c.rc)
-        return tl::unexpected(fmt::format("{}: {}: {}", at, c.word.empty() ? (*words)[0] : c.word, reason_of(c)));
+        return tl::unexpected(
+            fmt::format("{}: {}: {}", at, c.word.empty() ? (*words)[0] : c.word, reason_of(c)));
     if (!result.err.empty())
         fmt::print(stderr, "{}: {}", at, result.err);
     return {};
@@ -144,7 +150,8 @@ tl::expected<void, std::string> execute_line(net& n, const std::string& text, st
 
 } // namespace
 
-std::unique_ptr<control_job> control_begin(net& n, std::span<const std::string> words, control_output& to, int* rc) {
+std::unique_ptr<control_job> control_begin(net& n, std::span<const std::string> words,
+                                           control_output& to, int* rc) {
     n.rcu.online(n.control_cpu());
     command c(n, to);
     auto job = dispatch(c, words);
@@ -160,7 +167,8 @@ int control_execute(net& n, std::span<const std::string> words, control_output& 
     while (job && job->step(to, monotonic_ns())) {
         n.rcu.offline(n.control_cpu());
         uint64_t now = monotonic_ns(), due = job->due();
-        int timeout = due <= now ? 0 : int(std::min<uint64_t>((due - now) / NSEC_PER_MSEC + 1, 1000));
+        int timeout =
+            due <= now ? 0 : int(std::min<uint64_t>((due - now) / NSEC_PER_MSEC + 1, 1000));
         pollfd p{job->event_fd(), POLLIN, 0};
         poll(&p, 1, timeout);
         n.rcu.online(n.control_cpu());
@@ -214,7 +222,8 @@ tl::expected<void, std::string> control_load_file(net& n, const std::string& pat
     }
     if (in.bad())
         return tl::unexpected(fmt::format("{}: {}", path, strerror(EIO)));
-    return joined.empty() ? tl::expected<void, std::string>() : execute_line(n, joined, fmt::format("{}:{}", path, first));
+    return joined.empty() ? tl::expected<void, std::string>()
+                          : execute_line(n, joined, fmt::format("{}:{}", path, first));
 }
 
 } // namespace slabfwd

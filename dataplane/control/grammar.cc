@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// One parser for all tables: keyword, value, keyword, value, from left to right; the first word that does
-// not fit ends it with iproute2's message.
+// One parser for all tables: keyword, value, keyword, value, from left to right; the first word
+// that does not fit ends it with iproute2's message.
 #include "dataplane/control/grammar.h"
 
 #include <algorithm>
@@ -25,8 +25,9 @@ public:
             if (!take_word())
                 return false;
         if (section_ && to_.back().key == section_)
-            return c_.fail(255, section_->name,
-                           fmt::format("Error: unexpected end of line after \"{}\"\n", section_->name));
+            return c_.fail(
+                255, section_->name,
+                fmt::format("Error: unexpected end of line after \"{}\"\n", section_->name));
         return true;
     }
 
@@ -46,7 +47,8 @@ private:
         return nullptr;
     }
     const keyword* bare() const {
-        auto k = std::ranges::find_if(keywords_, [](const keyword& e) { return e.flags & KEY_BARE; });
+        auto k =
+            std::ranges::find_if(keywords_, [](const keyword& e) { return e.flags & KEY_BARE; });
         return k == keywords_.end() ? nullptr : &*k;
     }
     bool seen(const keyword& key) const {
@@ -67,9 +69,10 @@ private:
             return take_value(*key);
         }
         if (section_)
-            return c_.fail(255, word,
-                           fmt::format("Error: \"{}\" or end of line is expected instead of \"{}\"\n",
-                                       section_->name, word));
+            return c_.fail(
+                255, word,
+                fmt::format("Error: \"{}\" or end of line is expected instead of \"{}\"\n",
+                            section_->name, word));
         const keyword* key = bare();
         if (!key)
             return c_.fail(255, word, fmt::format("Error: \"{}\" is not understood here.\n", word));
@@ -80,8 +83,8 @@ private:
     }
     bool duplicate(const keyword& key, const std::string& word) {
         return c_.fail(255, word,
-                       fmt::format("Error: either \"{}\" is duplicate, or \"{}\" is a garbage.\n", key.name,
-                                   word));
+                       fmt::format("Error: either \"{}\" is duplicate, or \"{}\" is a garbage.\n",
+                                   key.name, word));
     }
     bool take_value(const keyword& key) {
         bool locked = key.flags & KEY_LOCK && at_ < words_.size() && words_[at_] == "lock";
@@ -96,13 +99,14 @@ private:
         const std::string& word = words_[at_++];
         if (key.flags & KEY_DUP && seen(key))
             return c_.fail(255, word,
-                           fmt::format("Error: duplicate \"{}\": \"{}\" is the second value.\n", key.name,
-                                       word));
+                           fmt::format("Error: duplicate \"{}\": \"{}\" is the second value.\n",
+                                       key.name, word));
         if (key.flags & KEY_ONCE && seen(key))
             return duplicate(key, word);
         return store(key, word, locked, ipv6);
     }
-    bool store(const keyword& key, const std::string& word, bool locked = false, bool ipv6 = false) {
+    bool store(const keyword& key, const std::string& word, bool locked = false,
+               bool ipv6 = false) {
         argument a;
         a.key = &key;
         a.locked = locked;
@@ -130,7 +134,8 @@ std::string synopsis(const keyword& k) {
     else if (k.kind == takes::nothing)
         s = k.name;
     else
-        s = fmt::format("{} {}{}", k.name, k.flags & KEY_LOCK ? "[ lock ] " : "", k.value ? k.value : "VALUE");
+        s = fmt::format("{} {}{}", k.name, k.flags & KEY_LOCK ? "[ lock ] " : "",
+                        k.value ? k.value : "VALUE");
     if (!k.section.empty()) {
         for (const keyword& inner : k.section)
             s += fmt::format(" [ {} ]", synopsis(inner));
@@ -159,8 +164,8 @@ const verb* find_verb(const object& o, std::string_view word) {
     return nullptr;
 }
 
-bool parse_arguments(command& c, std::span<const keyword> keywords, std::span<const std::string> words,
-                     std::vector<argument>* to) {
+bool parse_arguments(command& c, std::span<const keyword> keywords,
+                     std::span<const std::string> words, std::vector<argument>* to) {
     return line_parser(c, keywords, words, to).run();
 }
 
@@ -196,7 +201,8 @@ std::vector<std::string> complete(std::span<const std::string> words) {
     std::vector<std::string> found;
     std::string last = words.empty() ? "" : words.back();
     auto offer = [&](const char* name) {
-        if (std::string_view(name).starts_with(last) && std::ranges::find(found, name) == found.end())
+        if (std::string_view(name).starts_with(last) &&
+            std::ranges::find(found, name) == found.end())
             found.push_back(name);
     };
     size_t at = 0;

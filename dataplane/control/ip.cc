@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// `ip`: options, object, verb. The table of objects is in the order in which abbreviations are resolved.
-// Threads: control thread under rtnl. Origin: iproute2's ip/ip.c.
+// `ip`: options, object, verb. The table of objects is in the order in which abbreviations are
+// resolved. Threads: control thread under rtnl. Origin: iproute2's ip/ip.c.
 #include <arpa/inet.h>
 
 #include "dataplane/control/ip_commands.h"
@@ -19,8 +19,9 @@ const verb* standard_verb(std::span<const verb> verbs) {
 }
 
 std::string usage() {
-    std::string text = "Usage: ip [ -j ] [ -p ] [ -s ] [ -d ] [ -o ] [ -br ] [ -4 ] OBJECT { COMMAND | help }\n"
-                       "where  OBJECT := {";
+    std::string text =
+        "Usage: ip [ -j ] [ -p ] [ -s ] [ -d ] [ -o ] [ -br ] [ -4 ] OBJECT { COMMAND | help }\n"
+        "where  OBJECT := {";
     for (const object& o : ip_objects())
         text += fmt::format(" {}{}", o.name, &o == &ip_objects().back() ? " }\n" : " |");
     return text;
@@ -36,7 +37,8 @@ bool take_option(command& c, std::span<const std::string> words, size_t* at) {
     else if (option == "6" || option == "0" || option == "M" || option == "B")
         return c.unsupported(words[*at], "Only IPv4 is known here");
     else if (option.empty())
-        return c.fail(255, words[*at], fmt::format("Option \"{}\" is unknown, try \"ip -help\".\n", words[*at]));
+        return c.fail(255, words[*at],
+                      fmt::format("Option \"{}\" is unknown, try \"ip -help\".\n", words[*at]));
     else if (matches(option, "family")) {
         if (++*at == words.size())
             return c.incomplete(words[*at - 1]);
@@ -60,12 +62,14 @@ bool take_option(command& c, std::span<const std::string> words, size_t* at) {
     else if (matches(option, "Numeric"))
         o.numeric = true;
     else if (option == "c" || option.starts_with("color") || matches(option, "resolve") ||
-             matches(option, "timestamp") || option == "ts" || matches(option, "all") || matches(option, "iec"))
+             matches(option, "timestamp") || option == "ts" || matches(option, "all") ||
+             matches(option, "iec"))
         return true; // no colours, names or time stamps here
     else if (matches(option, "help"))
         return c.fail(255, words[*at], usage());
     else
-        return c.fail(255, words[*at], fmt::format("Option \"{}\" is unknown, try \"ip -help\".\n", words[*at]));
+        return c.fail(255, words[*at],
+                      fmt::format("Option \"{}\" is unknown, try \"ip -help\".\n", words[*at]));
     return true;
 }
 
@@ -103,7 +107,8 @@ bool ip_command(command& c, std::span<const std::string> words) {
             return c.fail(255, words[at], usage_of(*o));
         if (!(v = find_verb(*o, words[at])))
             return c.fail(255, words[at],
-                          fmt::format("Command \"{}\" is unknown, try \"ip {} help\".\n", words[at], o->unknown));
+                          fmt::format("Command \"{}\" is unknown, try \"ip {} help\".\n", words[at],
+                                      o->unknown));
         ++at;
     }
     words = words.subspan(at);

@@ -16,8 +16,25 @@ namespace slabfwd {
 
 namespace {
 
-enum address_key { A_LOCAL, A_PEER, A_BROADCAST, A_LABEL, A_SCOPE, A_DEV, A_METRIC, A_VALID, A_PREFERRED,
-                   A_NOPREFIXROUTE, A_TO, A_UP, A_PRIMARY, A_SECONDARY, A_PERMANENT, A_DYNAMIC, A_MASTER };
+enum address_key {
+    A_LOCAL,
+    A_PEER,
+    A_BROADCAST,
+    A_LABEL,
+    A_SCOPE,
+    A_DEV,
+    A_METRIC,
+    A_VALID,
+    A_PREFERRED,
+    A_NOPREFIXROUTE,
+    A_TO,
+    A_UP,
+    A_PRIMARY,
+    A_SECONDARY,
+    A_PERMANENT,
+    A_DYNAMIC,
+    A_MASTER
+};
 
 constexpr keyword modify_keywords[] = {
     {"peer", true, takes::prefix, A_PEER, "PREFIX", nullptr, KEY_DUP},
@@ -77,13 +94,15 @@ bool check_lifetimes(command& c, std::span<const argument> args) {
         if (id == A_VALID && *seconds == 0)
             return c.fail(1, a->word, "valid_lft is zero\n");
         if (*seconds != UINT32_MAX)
-            return c.unsupported(a->word, "Addresses with a lifetime are not taken: \"forever\" only");
+            return c.unsupported(a->word,
+                                 "Addresses with a lifetime are not taken: \"forever\" only");
     }
     return true;
 }
 
 /// What add, change and del have in common; prefix lengths and peer sorted out.
-bool collect(command& c, std::span<const argument> args, bool deletion, ifa_config* cfg, net_device** dev) {
+bool collect(command& c, std::span<const argument> args, bool deletion, ifa_config* cfg,
+             net_device** dev) {
     const argument* name = find_argument(args, A_DEV);
     if (!name)
         return c.fail(1, "", "Not enough information: \"dev\" argument is required.\n");
@@ -121,7 +140,8 @@ bool collect(command& c, std::span<const argument> args, bool deletion, ifa_conf
     return local || c.answers(-EOPNOTSUPP, name->word);
 }
 
-/// Once an address was set, a device's tunables no longer follow conf.default. Origin: ipv4_devconf_setall.
+/// Once an address was set, a device's tunables no longer follow conf.default. Origin:
+/// ipv4_devconf_setall.
 void tunables_are_own(net_device* dev) {
     in_device* in_dev = __in_dev_get_rcu(dev);
     in_dev->cnf.state = ~uint64_t(0);
@@ -144,9 +164,15 @@ bool address_new(command& c, std::span<const argument> args, bool replace) {
     return true;
 }
 
-bool address_add(command& c, std::span<const argument> args) { return address_new(c, args, false); }
-bool address_change(command& c, std::span<const argument> args) { return address_new(c, args, true); }
-bool address_replace(command& c, std::span<const argument> args) { return address_new(c, args, true); }
+bool address_add(command& c, std::span<const argument> args) {
+    return address_new(c, args, false);
+}
+bool address_change(command& c, std::span<const argument> args) {
+    return address_new(c, args, true);
+}
+bool address_replace(command& c, std::span<const argument> args) {
+    return address_new(c, args, true);
+}
 
 bool address_del(command& c, std::span<const argument> args) {
     ifa_config cfg;
@@ -158,11 +184,12 @@ bool address_del(command& c, std::span<const argument> args) {
     if (err)
         return c.answers(err, find_argument(args, A_LOCAL)->word, extack.msg);
     if (!cfg.prefixlen_given)
-        c.warn(fmt::format("Warning: Executing wildcard deletion to stay compatible with old scripts.\n"
-                           "         Explicitly specify the prefix length ({0}/32) to avoid this warning.\n"
-                           "         This special behaviour is likely to disappear in further releases,\n"
-                           "         fix your scripts!\n",
-                           format_ipv4(cfg.local)));
+        c.warn(fmt::format(
+            "Warning: Executing wildcard deletion to stay compatible with old scripts.\n"
+            "         Explicitly specify the prefix length ({0}/32) to avoid this warning.\n"
+            "         This special behaviour is likely to disappear in further releases,\n"
+            "         fix your scripts!\n",
+            format_ipv4(cfg.local)));
     return true;
 }
 
@@ -176,9 +203,10 @@ struct address_filter {
 
     bool selective() const { return to || label || by_scope || flag_mask; }
     bool wants(const in_ifaddr* ifa) const {
-        if (to && (to->prefix.bitlen > ifa->ifa_prefixlen && to->prefix.bitlen != 32
-                       ? true
-                       : bool((ifa->ifa_local ^ to->prefix.addr) & inet_make_mask(to->prefix.bitlen))))
+        if (to &&
+            (to->prefix.bitlen > ifa->ifa_prefixlen && to->prefix.bitlen != 32
+                 ? true
+                 : bool((ifa->ifa_local ^ to->prefix.addr) & inet_make_mask(to->prefix.bitlen))))
             return false;
         if (label && label->word != ifa->ifa_label)
             return false;
@@ -280,7 +308,8 @@ void print_address(printer& p, const in_ifaddr* ifa) {
         p.object()["addr_info"].push_back(a);
 }
 
-template <class F> void for_each_wanted(const net_device* dev, const address_filter& f, F fn) {
+template <class F>
+void for_each_wanted(const net_device* dev, const address_filter& f, F fn) {
     if (in_device* in_dev = __in_dev_get_rcu(dev))
         for (in_ifaddr* i = rcu_dereference(in_dev->ifa_list); i; i = rcu_dereference(i->ifa_next))
             if (f.wants(i))

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// `ip link show` and `ip link set`. Several changes of one line are made together or not at all: what can
-// be checked is checked first, and a change that the driver refuses takes back those before it.
-// Threads: control thread under rtnl. Origin: iproute2's ip/iplink.c, ip/ipaddress.c (print_linkinfo).
+// `ip link show` and `ip link set`. Several changes of one line are made together or not at all:
+// what can be checked is checked first, and a change that the driver refuses takes back those
+// before it. Threads: control thread under rtnl. Origin: iproute2's ip/iplink.c, ip/ipaddress.c
+// (print_linkinfo).
 #include "dataplane/control/ip_link.h"
 
 #include <cerrno>
@@ -14,8 +15,21 @@ namespace slabfwd {
 
 namespace {
 
-enum link_key { L_DEV, L_UP, L_DOWN, L_MTU, L_ADDRESS, L_ARP, L_MULTICAST, L_ALLMULTI, L_PROMISC, L_MASTER,
-                L_NOMASTER, L_NAME, L_TYPE };
+enum link_key {
+    L_DEV,
+    L_UP,
+    L_DOWN,
+    L_MTU,
+    L_ADDRESS,
+    L_ARP,
+    L_MULTICAST,
+    L_ALLMULTI,
+    L_PROMISC,
+    L_MASTER,
+    L_NOMASTER,
+    L_NAME,
+    L_TYPE
+};
 
 constexpr keyword set_keywords[] = {
     {"up", true, takes::nothing, L_UP, nullptr},
@@ -47,10 +61,14 @@ struct flag_name {
     int flag;
     const char* name;
 };
-constexpr flag_name flag_names[] = {{IFF_LOOPBACK, "LOOPBACK"},   {IFF_BROADCAST, "BROADCAST"},
-                                    {IFF_POINTOPOINT, "POINTOPOINT"}, {IFF_MULTICAST, "MULTICAST"},
-                                    {IFF_NOARP, "NOARP"},         {IFF_ALLMULTI, "ALLMULTI"},
-                                    {IFF_PROMISC, "PROMISC"},     {IFF_UP, "UP"},
+constexpr flag_name flag_names[] = {{IFF_LOOPBACK, "LOOPBACK"},
+                                    {IFF_BROADCAST, "BROADCAST"},
+                                    {IFF_POINTOPOINT, "POINTOPOINT"},
+                                    {IFF_MULTICAST, "MULTICAST"},
+                                    {IFF_NOARP, "NOARP"},
+                                    {IFF_ALLMULTI, "ALLMULTI"},
+                                    {IFF_PROMISC, "PROMISC"},
+                                    {IFF_UP, "UP"},
                                     {IFF_LOWER_UP, "LOWER_UP"}};
 
 std::vector<std::string> shown_flags(const net_device* dev) {
@@ -127,10 +145,10 @@ bool check(command& c, const link_change& want) {
     if (want.address) {
         if (want.address->number != ETH_ALEN)
             return c.fail(1, want.address->word,
-                          fmt::format("Invalid address length {} - must be {} bytes\n", want.address->number,
-                                      ETH_ALEN));
-        if (!(want.dev->flags & IFF_LOOPBACK) &&
-            (is_multicast_ether_addr(want.address->bytes) || is_zero_ether_addr(want.address->bytes)))
+                          fmt::format("Invalid address length {} - must be {} bytes\n",
+                                      want.address->number, ETH_ALEN));
+        if (!(want.dev->flags & IFF_LOOPBACK) && (is_multicast_ether_addr(want.address->bytes) ||
+                                                  is_zero_ether_addr(want.address->bytes)))
             return c.answers(-EADDRNOTAVAIL, want.address->word);
     }
     return true;
@@ -176,7 +194,8 @@ bool link_show(command& c, std::span<const argument> args) {
     if (name && !dev_get_by_name(c.n, name->word.c_str()))
         return c.fail(1, name->word, fmt::format("Device \"{}\" does not exist.\n", name->word));
     if (const argument* master = find_argument(args, L_MASTER))
-        return c.fail(1, master->word, fmt::format("Device \"{}\" does not exist.\n", master->word));
+        return c.fail(1, master->word,
+                      fmt::format("Device \"{}\" does not exist.\n", master->word));
     bool up_only = find_argument(args, L_UP);
     printer p = c.make_printer();
     c.n.for_each_netdev([&](net_device* dev) {
@@ -203,7 +222,8 @@ bool link_add(command& c, std::span<const argument> args) {
     const argument* type = find_argument(args, L_TYPE);
     if (!type)
         return c.fail(255, "", "Not enough information: \"type\" argument is required\n");
-    return c.unsupported(type->word, "Ports are opened with --port; devices of this type cannot be made");
+    return c.unsupported(type->word,
+                         "Ports are opened with --port; devices of this type cannot be made");
 }
 
 bool link_del(command& c, std::span<const argument> args) {
@@ -222,14 +242,18 @@ struct column {
     unsigned width;
 };
 
-/// One direction of the counters: titles above numbers, each as wide as its widest; the direction stands in
-/// the first title's column. Last comes ip's column of compressed packets, which has no title when it is empty.
-void print_columns(printer& p, const char* direction, const char* key, std::span<const column> columns) {
+/// One direction of the counters: titles above numbers, each as wide as its widest; the direction
+/// stands in the first title's column. Last comes ip's column of compressed packets, which has no
+/// title when it is empty.
+void print_columns(printer& p, const char* direction, const char* key,
+                   std::span<const column> columns) {
     std::string titles = direction, numbers;
     json values = json::object();
     for (const column& col : columns) {
-        unsigned width = std::max<unsigned>(col.width, unsigned(fmt::formatted_size("{}", col.value)));
-        titles += fmt::format("{:>{}} ", col.title, &col == columns.data() ? width - titles.size() : width);
+        unsigned width =
+            std::max<unsigned>(col.width, unsigned(fmt::formatted_size("{}", col.value)));
+        titles += fmt::format("{:>{}} ", col.title,
+                              &col == columns.data() ? width - titles.size() : width);
         numbers += fmt::format("{:>{}} ", col.value, width);
         values[col.key] = col.value;
     }
@@ -265,7 +289,8 @@ const char* link_operstate(const net_device* dev) {
     return dev->carrier ? "UP" : "DOWN";
 }
 
-void print_link(printer& p, const command& c, const net_device* dev, bool link_layer, bool linkmode) {
+void print_link(printer& p, const command& c, const net_device* dev, bool link_layer,
+                bool linkmode) {
     const char* state = link_operstate(dev);
     const char* qdisc = dev->up() || dev->flags & IFF_LOOPBACK ? "noqueue" : "noop";
     p.field("ifindex", dev->ifindex, "{}: ", dev->ifindex);
@@ -290,19 +315,22 @@ void print_link(printer& p, const command& c, const net_device* dev, bool link_l
         return;
     p.field("promiscuity", dev->flags & IFF_PROMISC ? 1 : 0, " promiscuity {} ",
             dev->flags & IFF_PROMISC ? 1 : 0);
-    p.field("allmulti", dev->flags & IFF_ALLMULTI ? 1 : 0, " allmulti {} ", dev->flags & IFF_ALLMULTI ? 1 : 0);
+    p.field("allmulti", dev->flags & IFF_ALLMULTI ? 1 : 0, " allmulti {} ",
+            dev->flags & IFF_ALLMULTI ? 1 : 0);
     p.field("min_mtu", 68, "minmtu 68 ");
     p.field("max_mtu", 65535, "maxmtu 65535 ");
 }
 
 void print_link_stats(printer& p, const command& c, const net_device* dev) {
     link_stats s = get_link_stats(c.n, dev);
-    const column rx[] = {{"bytes", "bytes", s.rx_bytes, 10},       {"packets", "packets", s.rx_packets, 7},
-                         {"errors", "errors", s.rx_errors, 6},     {"dropped", "dropped", s.rx_dropped, 7},
-                         {"missed", "over_errors", 0, 7},          {"mcast", "multicast", s.multicast, 7}};
-    const column tx[] = {{"bytes", "bytes", s.tx_bytes, 10},       {"packets", "packets", s.tx_packets, 7},
-                         {"errors", "errors", s.tx_errors, 6},     {"dropped", "dropped", s.tx_dropped, 7},
-                         {"carrier", "carrier_errors", 0, 7},      {"collsns", "collisions", 0, 7}};
+    const column rx[] = {
+        {"bytes", "bytes", s.rx_bytes, 10},   {"packets", "packets", s.rx_packets, 7},
+        {"errors", "errors", s.rx_errors, 6}, {"dropped", "dropped", s.rx_dropped, 7},
+        {"missed", "over_errors", 0, 7},      {"mcast", "multicast", s.multicast, 7}};
+    const column tx[] = {
+        {"bytes", "bytes", s.tx_bytes, 10},   {"packets", "packets", s.tx_packets, 7},
+        {"errors", "errors", s.tx_errors, 6}, {"dropped", "dropped", s.tx_dropped, 7},
+        {"carrier", "carrier_errors", 0, 7},  {"collsns", "collisions", 0, 7}};
     print_columns(p, "RX:", "rx", rx);
     print_columns(p, "TX:", "tx", tx);
 }
@@ -317,7 +345,8 @@ std::span<const verb> link_verbs() {
         {"add", false, add_keywords, link_add, "devices are ports here: opened with --port", false},
         {"set", false, set_keywords, link_set, "change a device", false},
         {"change", false, set_keywords, link_set, "change a device", false},
-        {"replace", false, add_keywords, link_add, "devices are ports here: opened with --port", false},
+        {"replace", false, add_keywords, link_add, "devices are ports here: opened with --port",
+         false},
         {"delete", false, add_keywords, link_del, "ports cannot be deleted", false},
         {"show", false, show_keywords, link_show, "devices, their state and counters", false},
         {"list", false, show_keywords, link_show, "devices, their state and counters", false},

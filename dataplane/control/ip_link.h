@@ -20,7 +20,8 @@ link_stats get_link_stats(const net& n, const net_device* dev);
 /// "UP", "DOWN", "UNKNOWN" (lo), "LOWERLAYERDOWN" is not ours.
 const char* link_operstate(const net_device* dev);
 /// Starts an entry of `ip link` / `ip addr`: header line and link-layer line (not with -4).
-void print_link(printer& p, const command& c, const net_device* dev, bool link_layer, bool linkmode);
+void print_link(printer& p, const command& c, const net_device* dev, bool link_layer,
+                bool linkmode);
 /// The counters below it (-s).
 void print_link_stats(printer& p, const command& c, const net_device* dev);
 /// Starts a line of the brief form: name and state.

@@ -16,7 +16,18 @@ namespace slabfwd {
 
 namespace {
 
-enum neigh_key { N_TO, N_LLADDR, N_NUD, N_DEV, N_PROXY, N_ROUTER, N_EXTERN, N_PROTO, N_UNUSED, N_VRF };
+enum neigh_key {
+    N_TO,
+    N_LLADDR,
+    N_NUD,
+    N_DEV,
+    N_PROXY,
+    N_ROUTER,
+    N_EXTERN,
+    N_PROTO,
+    N_UNUSED,
+    N_VRF
+};
 
 constexpr keyword modify_keywords[] = {
     {"lladdr", true, takes::mac, N_LLADDR, "LLADDR"},
@@ -146,7 +157,8 @@ bool make_request(command& c, std::span<const argument> args, neigh_request* r) 
                    *proxy = find_argument(args, N_PROXY);
     r->at = proxy ? proxy : to;
     if (!r->at || (!name && !proxy))
-        return c.fail(255, r->at ? r->at->word : "", "Device and destination are required arguments.\n");
+        return c.fail(255, r->at ? r->at->word : "",
+                      "Device and destination are required arguments.\n");
     if (name && !(r->dev = c.device(name->word)))
         return false;
     r->dst = r->at->prefix.addr;
@@ -166,16 +178,22 @@ bool neigh_modify(command& c, std::span<const argument> args, bool create, bool 
         return false;
     if (r.lladdr && r.lladdr->number < ETH_ALEN)
         return c.answers(-EINVAL, r.lladdr->word, "Invalid link address");
-    int err = neigh_add(c.n, r.dev, r.dst, r.lladdr ? r.lladdr->bytes : nullptr, r.state, create, exclusive,
-                        r.flags, !exclusive, r.protocol);
+    int err = neigh_add(c.n, r.dev, r.dst, r.lladdr ? r.lladdr->bytes : nullptr, r.state, create,
+                        exclusive, r.flags, !exclusive, r.protocol);
     if (err == -EINVAL && !r.lladdr && !(r.flags & NTF_PROXY))
         return c.answers(err, r.at->word, "No link layer address given");
     return !err || c.answers(err, r.at->word);
 }
 
-bool neigh_add_command(command& c, std::span<const argument> args) { return neigh_modify(c, args, true, true); }
-bool neigh_change(command& c, std::span<const argument> args) { return neigh_modify(c, args, false, false); }
-bool neigh_replace(command& c, std::span<const argument> args) { return neigh_modify(c, args, true, false); }
+bool neigh_add_command(command& c, std::span<const argument> args) {
+    return neigh_modify(c, args, true, true);
+}
+bool neigh_change(command& c, std::span<const argument> args) {
+    return neigh_modify(c, args, false, false);
+}
+bool neigh_replace(command& c, std::span<const argument> args) {
+    return neigh_modify(c, args, true, false);
+}
 
 bool neigh_del(command& c, std::span<const argument> args) {
     neigh_request r;
@@ -203,7 +221,8 @@ struct neigh_filter {
         if ((dev && row.dev != dev) || !wants_key(row.key) || (unused && row.refcnt > 0) ||
             (protocol && *protocol != row.protocol))
             return false;
-        return (row.state & states) || row.flags & NTF_EXT_LEARNED || (!row.state && states & STATE_NONE_TOO);
+        return (row.state & states) || row.flags & NTF_EXT_LEARNED ||
+               (!row.state && states & STATE_NONE_TOO);
     }
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// `ip route add|replace|append|prepend|change|del`: from words to a fib_config. The other verbs are in
-// ip_route_show.cc and ip_route_get.cc; the table of all of them is here.
-// Threads: control thread under rtnl. Origin: iproute2's ip/iproute.c (iproute_modify).
+// `ip route add|replace|append|prepend|change|del`: from words to a fib_config. The other verbs are
+// in ip_route_show.cc and ip_route_get.cc; the table of all of them is here. Threads: control
+// thread under rtnl. Origin: iproute2's ip/iproute.c (iproute_modify).
 #include "dataplane/control/ip_route.h"
 
 #include <cerrno>
@@ -14,8 +14,22 @@ namespace slabfwd {
 
 namespace {
 
-enum modify_key { R_TO, R_TYPE, R_SRC, R_VIA, R_DEV, R_TOS, R_METRIC, R_SCOPE, R_PROTO, R_TABLE, R_ONLINK,
-                  R_NEXTHOP, R_WEIGHT, R_METRICS = 100 }; // R_METRICS + RTAX_*
+enum modify_key {
+    R_TO,
+    R_TYPE,
+    R_SRC,
+    R_VIA,
+    R_DEV,
+    R_TOS,
+    R_METRIC,
+    R_SCOPE,
+    R_PROTO,
+    R_TABLE,
+    R_ONLINK,
+    R_NEXTHOP,
+    R_WEIGHT,
+    R_METRICS = 100
+}; // R_METRICS + RTAX_*
 
 constexpr keyword nexthop_keywords[] = {
     {"via", true, takes::gateway, R_VIA, "[ inet | inet6 ] ADDRESS"},
@@ -24,8 +38,11 @@ constexpr keyword nexthop_keywords[] = {
     {"onlink", true, takes::nothing, R_ONLINK, nullptr},
 };
 
-#define METRIC(name, exact, kind, rtax, value) \
-    {name, exact, takes::kind, R_METRICS + rtax, value, "\"" name "\" value is invalid\n", KEY_LOCK}
+#define METRIC(name, exact, kind, rtax, value)                                                     \
+    {                                                                                              \
+        name, exact, takes::kind, R_METRICS + rtax, value, "\"" name "\" value is invalid\n",      \
+            KEY_LOCK                                                                               \
+    }
 constexpr keyword modify_keywords[] = {
     {"unicast", true, takes::nothing, R_TYPE, nullptr},
     {"local", true, takes::nothing, R_TYPE, nullptr},
@@ -184,8 +201,10 @@ private:
         if (single_.oif && single_.oif != first.oif)
             return c_.answers(-EINVAL, "nexthop", "Nexthop device index does not match RTA_OIF");
         if ((single_.has_gw && !(first.has_gw && first.gw == single_.gw)) ||
-            (single_.has_gw6 && !(first.has_gw6 && !memcmp(first.gw6, single_.gw6, sizeof first.gw6))))
-            return c_.answers(-EINVAL, "nexthop", "Nexthop gateway does not match RTA_GATEWAY or RTA_VIA");
+            (single_.has_gw6 &&
+             !(first.has_gw6 && !memcmp(first.gw6, single_.gw6, sizeof first.gw6))))
+            return c_.answers(-EINVAL, "nexthop",
+                              "Nexthop gateway does not match RTA_GATEWAY or RTA_VIA");
         return true;
     }
 
@@ -196,7 +215,9 @@ private:
     std::string type_word_;
 };
 
-std::string destination(const fib_config& cfg) { return format_dst(cfg.fc_dst, cfg.fc_dst_len); }
+std::string destination(const fib_config& cfg) {
+    return format_dst(cfg.fc_dst, cfg.fc_dst_len);
+}
 
 bool route_modify(command& c, std::span<const argument> args, uint16_t flags) {
     fib_config cfg;
@@ -214,11 +235,15 @@ bool route_add(command& c, std::span<const argument> args) {
 bool route_replace(command& c, std::span<const argument> args) {
     return route_modify(c, args, NLM_F_CREATE | NLM_F_REPLACE);
 }
-bool route_change(command& c, std::span<const argument> args) { return route_modify(c, args, NLM_F_REPLACE); }
+bool route_change(command& c, std::span<const argument> args) {
+    return route_modify(c, args, NLM_F_REPLACE);
+}
 bool route_append(command& c, std::span<const argument> args) {
     return route_modify(c, args, NLM_F_CREATE | NLM_F_APPEND);
 }
-bool route_prepend(command& c, std::span<const argument> args) { return route_modify(c, args, NLM_F_CREATE); }
+bool route_prepend(command& c, std::span<const argument> args) {
+    return route_modify(c, args, NLM_F_CREATE);
+}
 
 bool route_del(command& c, std::span<const argument> args) {
     fib_config cfg;
@@ -247,7 +272,8 @@ std::span<const verb> route_verbs() {
         {"prepend", false, modify_keywords, route_prepend, "add in front of equal ones", true},
         {"append", false, modify_keywords, route_append, "add behind equal ones", true},
         {"delete", false, modify_keywords, route_del, "take a route away", true},
-        {"flush", false, route_selectors(), route_flush, "take away all that match; `cache`", false},
+        {"flush", false, route_selectors(), route_flush, "take away all that match; `cache`",
+         false},
     };
     return verbs;
 }

@@ -32,8 +32,8 @@ struct route_view {
 
 /// What a selection leaves out of the print, because all rows have it alike.
 struct route_columns {
-    bool table = true, dev = true, via = true, src = true, protocol = true, scope = true, metric = true,
-         tos = true;
+    bool table = true, dev = true, via = true, src = true, protocol = true, scope = true,
+         metric = true, tos = true;
 };
 
 void print_route(printer& p, const command& c, const route_view& v, const route_columns& columns);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// `ip route get`: asks the routing functions that packets use. A question with an input device is put with
-// a packet that has only an IP header; nothing is sent.
-// Threads: control thread under rtnl, on the control slot's route cache.
-// Origin: iproute2's ip/iproute.c (iproute_get), net/ipv4/route.c (inet_rtm_getroute, rt_fill_info).
+// `ip route get`: asks the routing functions that packets use. A question with an input device is
+// put with a packet that has only an IP header; nothing is sent. Threads: control thread under
+// rtnl, on the control slot's route cache. Origin: iproute2's ip/iproute.c (iproute_get),
+// net/ipv4/route.c (inet_rtm_getroute, rt_fill_info).
 #include <cerrno>
 
 #include "dataplane/control/ip_route.h"
@@ -16,7 +16,20 @@ namespace slabfwd {
 
 namespace {
 
-enum get_key { G_TO, G_FROM, G_TOS, G_IIF, G_OIF, G_MARK, G_IPPROTO, G_SPORT, G_DPORT, G_UID, G_FIBMATCH, G_NOISE };
+enum get_key {
+    G_TO,
+    G_FROM,
+    G_TOS,
+    G_IIF,
+    G_OIF,
+    G_MARK,
+    G_IPPROTO,
+    G_SPORT,
+    G_DPORT,
+    G_UID,
+    G_FIBMATCH,
+    G_NOISE
+};
 
 constexpr keyword get_keywords[] = {
     {"tos", true, takes::tos, G_TOS, "TOS", "TOS value is invalid\n"},
@@ -193,7 +206,8 @@ bool ask_table(command& c, const question& q, const std::string& at, route_view*
             auto& find = *static_cast<search*>(cookie);
             const fib_result& r = find.res;
             if (row.dst_len != r.prefixlen || row.dst != r.prefix || row.type != r.type ||
-                (r.fi && (row.priority != r.fi->fib_priority || row.protocol != r.fi->fib_protocol)))
+                (r.fi &&
+                 (row.priority != r.fi->fib_priority || row.protocol != r.fi->fib_protocol)))
                 return true;
             find.v->row = row;
             find.found = true;
@@ -205,7 +219,9 @@ bool ask_table(command& c, const question& q, const std::string& at, route_view*
 
 } // namespace
 
-std::span<const keyword> route_get_keywords() { return get_keywords; }
+std::span<const keyword> route_get_keywords() {
+    return get_keywords;
+}
 
 bool route_get(command& c, std::span<const argument> args) {
     question q;

@@ -18,13 +18,14 @@ constexpr flag_name nexthop_flags[] = {{RTNH_F_DEAD, "dead"},
                                        {RTNH_F_ONLINK, "onlink"},
                                        {RTNH_F_PERVASIVE, "pervasive"},
                                        {RTNH_F_LINKDOWN, "linkdown"}};
-constexpr flag_name cache_flags[] = {{RTCF_LOCAL, "local"},           {RTCF_MULTICAST, "mc"},
-                                     {RTCF_BROADCAST, "brd"},         {RTCF_DIRECTDST, "dst-direct"},
-                                     {RTCF_DIRECTSRC, "src-direct"},  {RTCF_REDIRECTED, "redirected"},
-                                     {RTCF_DOREDIRECT, "redirect"},   {RTCF_NOTIFY, "notify"}};
+constexpr flag_name cache_flags[] = {
+    {RTCF_LOCAL, "local"},          {RTCF_MULTICAST, "mc"},         {RTCF_BROADCAST, "brd"},
+    {RTCF_DIRECTDST, "dst-direct"}, {RTCF_DIRECTSRC, "src-direct"}, {RTCF_REDIRECTED, "redirected"},
+    {RTCF_DOREDIRECT, "redirect"},  {RTCF_NOTIFY, "notify"}};
 constexpr const char* metric_names[RTAX_MAX + 1] = {
-    nullptr, nullptr, "mtu", "window", "rtt", "rttvar", "ssthresh", "cwnd", "advmss", "reordering",
-    "hoplimit", "initcwnd", "features", "rto_min", "initrwnd", "quickack", "congctl", "fastopen_no_cookie"};
+    nullptr,    nullptr,   "mtu",      "window",     "rtt",      "rttvar",
+    "ssthresh", "cwnd",    "advmss",   "reordering", "hoplimit", "initcwnd",
+    "features", "rto_min", "initrwnd", "quickack",   "congctl",  "fastopen_no_cookie"};
 
 std::string device_name(const command& c, int ifindex) {
     net_device* dev = dev_get_by_index(c.n, ifindex);
@@ -127,7 +128,8 @@ void print_nexthops(printer& p, const command& c, const fib_route_row& row) {
     p.json_field("nexthops", list);
 }
 
-void print_table_columns(printer& p, const command& c, const route_view& v, const route_columns& columns) {
+void print_table_columns(printer& p, const command& c, const route_view& v,
+                         const route_columns& columns) {
     const fib_route_row& row = v.row;
     const bool all = c.opt.details;
     if (columns.table && row.table && (row.table != RT_TABLE_MAIN || all)) {
@@ -146,7 +148,8 @@ void print_table_columns(printer& p, const command& c, const route_view& v, cons
     }
 }
 
-void print_destination(printer& p, const command& c, const route_view& v, const route_columns& columns) {
+void print_destination(printer& p, const command& c, const route_view& v,
+                       const route_columns& columns) {
     const fib_route_row& row = v.row;
     if (row.type != RTN_UNICAST || c.opt.details) {
         std::string type = route_type_name(row.type, c.opt.numeric);
@@ -189,7 +192,8 @@ void print_route(printer& p, const command& c, const route_view& v, const route_
     flags_of(row.flags, &flags, &text);
     p.field("flags", flags, "{}", text);
     if (v.mark)
-        p.field("mark", v.mark, "mark {} ", v.mark >= 16 ? fmt::format("0x{:x}", v.mark) : fmt::format("{}", v.mark));
+        p.field("mark", v.mark, "mark {} ",
+                v.mark >= 16 ? fmt::format("0x{:x}", v.mark) : fmt::format("{}", v.mark));
     if (v.has_uid)
         p.field("uid", 0, "uid 0 ");
     if (v.cloned)

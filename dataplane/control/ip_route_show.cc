@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // `ip route show` and `ip route flush` with their selectors, the route cache among the tables.
-// Threads: control thread under rtnl. Origin: iproute2's ip/iproute.c (iproute_list_flush_or_save, filter_nlmsg).
+// Threads: control thread under rtnl. Origin: iproute2's ip/iproute.c (iproute_list_flush_or_save,
+// filter_nlmsg).
 #include <algorithm>
 #include <cerrno>
 #include <optional>
@@ -14,8 +15,24 @@ namespace slabfwd {
 
 namespace {
 
-enum selector_key { S_TO, S_ROOT, S_MATCH, S_EXACT, S_TABLE, S_CACHE, S_TOS, S_METRIC, S_PROTO, S_SCOPE, S_TYPE,
-                    S_DEV, S_IIF, S_VIA, S_SRC, S_FROM };
+enum selector_key {
+    S_TO,
+    S_ROOT,
+    S_MATCH,
+    S_EXACT,
+    S_TABLE,
+    S_CACHE,
+    S_TOS,
+    S_METRIC,
+    S_PROTO,
+    S_SCOPE,
+    S_TYPE,
+    S_DEV,
+    S_IIF,
+    S_VIA,
+    S_SRC,
+    S_FROM
+};
 
 constexpr keyword selectors[] = {
     {"table", false, takes::word, S_TABLE, "{ TABLE_ID | all | cache }"},
@@ -54,7 +71,8 @@ bool covers(const inet_prefix& p, be32_t addr) {
 }
 
 /// A word that is a number or name of kind, or "all".
-bool value_or_all(command& c, const argument& a, takes kind, const char* wrong, std::optional<uint8_t>* to) {
+bool value_or_all(command& c, const argument& a, takes kind, const char* wrong,
+                  std::optional<uint8_t>* to) {
     if (a.word == "all")
         return true;
     argument v;
@@ -133,7 +151,8 @@ bool take_selector(command& c, const argument& a, route_filter* f) {
 bool wants_destination(const route_filter& f, be32_t dst, unsigned len) {
     if (f.root && (len < f.root->bitlen || !covers(*f.root, dst)))
         return false;
-    return !f.match || (len <= f.match->bitlen && !((f.match->addr ^ dst) & inet_make_mask(int(len))));
+    return !f.match ||
+           (len <= f.match->bitlen && !((f.match->addr ^ dst) & inet_make_mask(int(len))));
 }
 
 bool wants(const route_filter& f, const fib_route_row& row) {
@@ -167,7 +186,8 @@ bool no_table(command& c, const route_filter& f, const char* what) {
                   fmt::format("Error: ipv4: FIB table does not exist.\n{} terminated\n", what));
 }
 
-template <class F> void for_each_route(net& n, const route_filter& f, F fn) {
+template <class F>
+void for_each_route(net& n, const route_filter& f, F fn) {
     struct walk {
         const route_filter& f;
         F& fn;
@@ -199,8 +219,8 @@ route_columns columns_for(const route_filter& f) {
 // --- the cache ----------------------------------------------------------------------------------
 
 bool wants_cached(const route_filter& f, const rt_cache_row& row) {
-    if ((f.tos && *f.tos != row.tos) || (f.type && *f.type != row.type) || (f.oif && f.oif != row.oif) ||
-        (f.iif && f.iif != row.iif))
+    if ((f.tos && *f.tos != row.tos) || (f.type && *f.type != row.type) ||
+        (f.oif && f.oif != row.oif) || (f.iif && f.iif != row.iif))
         return false;
     if (f.via && !covers(*f.via, row.gateway))
         return false;
@@ -232,7 +252,8 @@ route_view view_of(const command& c, const rt_cache_row& row) {
     v.mark = row.mark;
     v.iif = row.iif;
     jiffies_t now = jiffies();
-    v.expires_sec = row.expires && time_after(row.expires, now) ? uint32_t((row.expires - now) / HZ) : 0;
+    v.expires_sec =
+        row.expires && time_after(row.expires, now) ? uint32_t((row.expires - now) / HZ) : 0;
     v.error = uint32_t(row.error);
     v.users = uint32_t(row.refcnt);
     v.used = row.use;
@@ -269,7 +290,9 @@ fib_config deletion_of(const fib_route_row& row) {
 
 } // namespace
 
-std::span<const keyword> route_selectors() { return selectors; }
+std::span<const keyword> route_selectors() {
+    return selectors;
+}
 
 bool route_show(command& c, std::span<const argument> args) {
     route_filter f;

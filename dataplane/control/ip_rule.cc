@@ -14,8 +14,25 @@ namespace slabfwd {
 
 namespace {
 
-enum rule_key { U_NOT, U_FROM, U_TO, U_PREF, U_TOS, U_DSCP, U_FWMARK, U_TABLE, U_SUPPRESS, U_IIF, U_OIF, U_PROTO,
-                U_IPPROTO, U_SPORT, U_DPORT, U_TYPE, U_L3MDEV };
+enum rule_key {
+    U_NOT,
+    U_FROM,
+    U_TO,
+    U_PREF,
+    U_TOS,
+    U_DSCP,
+    U_FWMARK,
+    U_TABLE,
+    U_SUPPRESS,
+    U_IIF,
+    U_OIF,
+    U_PROTO,
+    U_IPPROTO,
+    U_SPORT,
+    U_DPORT,
+    U_TYPE,
+    U_L3MDEV
+};
 
 constexpr keyword modify_keywords[] = {
     {"not", true, takes::nothing, U_NOT, nullptr},
@@ -31,7 +48,8 @@ constexpr keyword modify_keywords[] = {
     {"protocol", false, takes::protocol, U_PROTO, "RTPROTO", "\"protocol\" value is invalid\n"},
     {"table", false, takes::table, U_TABLE, "TABLE_ID", "invalid table ID\n"},
     {"lookup", true, takes::table, U_TABLE, "TABLE_ID", "invalid table ID\n"},
-    {"suppress_prefixlength", true, takes::u32, U_SUPPRESS, "NUMBER", "suppress_prefixlength value is invalid\n"},
+    {"suppress_prefixlength", true, takes::u32, U_SUPPRESS, "NUMBER",
+     "suppress_prefixlength value is invalid\n"},
     {"sup_pl", true, takes::u32, U_SUPPRESS, "NUMBER", "suppress_prefixlength value is invalid\n"},
     {"dev", true, takes::word, U_IIF, "DEVICE"},
     {"iif", true, takes::word, U_IIF, "DEVICE"},
@@ -40,7 +58,8 @@ constexpr keyword modify_keywords[] = {
     {"ipproto", true, takes::ipproto, U_IPPROTO, "PROTOCOL", "Invalid \"ipproto\" value\n"},
     {"sport", true, takes::port_range, U_SPORT, "PORT[-PORT]", "invalid port range\n"},
     {"dport", true, takes::port_range, U_DPORT, "PORT[-PORT]", "invalid port range\n"},
-    {"type", true, takes::word, U_TYPE, "{ blackhole | unreachable | prohibit }", nullptr, KEY_BARE},
+    {"type", true, takes::word, U_TYPE, "{ blackhole | unreachable | prohibit }", nullptr,
+     KEY_BARE},
 };
 
 constexpr keyword show_keywords[] = {
@@ -64,12 +83,15 @@ constexpr keyword show_keywords[] = {
 
 bool take_type(command& c, const argument& a, fib_rule_config* cfg) {
     if (a.word == "goto" || a.word == "nop" || a.word == "nat" || a.word == "map-to")
-        return c.unsupported(a.word, fmt::format("Rules of type \"{}\" are not taken here", a.word));
+        return c.unsupported(a.word,
+                             fmt::format("Rules of type \"{}\" are not taken here", a.word));
     auto type = route_type_number(a.word);
     if (!type)
-        return c.fail(255, a.word,
-                      fmt::format("Error: argument \"{}\" is wrong: Failed to parse rule type\n", a.word));
-    if (*type != RTN_BLACKHOLE && *type != RTN_UNREACHABLE && *type != RTN_PROHIBIT && *type != RTN_UNICAST)
+        return c.fail(
+            255, a.word,
+            fmt::format("Error: argument \"{}\" is wrong: Failed to parse rule type\n", a.word));
+    if (*type != RTN_BLACKHOLE && *type != RTN_UNREACHABLE && *type != RTN_PROHIBIT &&
+        *type != RTN_UNICAST)
         return c.answers(-EINVAL, a.word);
     cfg->action = *type; // RTN_* and FR_ACT_* agree in these
     cfg->action_given = true;
@@ -213,7 +235,8 @@ bool wants(std::span<const argument> filter, const fib_rule_config& r) {
             ok = r.tos == a.number;
             break;
         case U_FWMARK:
-            ok = r.mark == a.number && (a.word.find('/') == std::string::npos || r.mark_mask == a.high);
+            ok = r.mark == a.number &&
+                 (a.word.find('/') == std::string::npos || r.mark_mask == a.high);
             break;
         case U_IIF:
             ok = r.iifname == a.word;
@@ -243,7 +266,8 @@ bool wants(std::span<const argument> filter, const fib_rule_config& r) {
     return true;
 }
 
-void print_prefix(printer& p, const char* name, const char* length, const char* text, be32_t addr, uint8_t len) {
+void print_prefix(printer& p, const char* name, const char* length, const char* text, be32_t addr,
+                  uint8_t len) {
     p.json_field(name, format_ipv4(addr));
     p.text("{}{}", text, format_ipv4(addr));
     if (len != 32)
@@ -272,7 +296,8 @@ void print_selector(printer& p, const command& c, const fib_rule_config& r) {
     if (r.dst_len)
         print_prefix(p, "dst", "dstlen", " to ", r.dst, r.dst_len);
     if (r.tos)
-        p.field("tos", dsfield_name(r.tos, c.opt.numeric), " tos {}", dsfield_name(r.tos, c.opt.numeric));
+        p.field("tos", dsfield_name(r.tos, c.opt.numeric), " tos {}",
+                dsfield_name(r.tos, c.opt.numeric));
     if (r.dscp_full)
         p.field("dscp", fmt::format("{}", r.dscp >> 2), " dscp {}", r.dscp >> 2);
     if (r.mark || r.mark_mask) {
@@ -306,7 +331,8 @@ void print_rule(printer& p, const command& c, const fib_rule_config& r) {
         std::string table = table_name(r.table, c.opt.numeric);
         p.field("table", table, " lookup {}", table);
         if (r.suppress_prefixlen != -1)
-            p.field("suppress_prefixlen", r.suppress_prefixlen, " suppress_prefixlength {}", r.suppress_prefixlen);
+            p.field("suppress_prefixlen", r.suppress_prefixlen, " suppress_prefixlength {}",
+                    r.suppress_prefixlen);
     } else if (r.action != FR_ACT_TO_TBL) {
         std::string action = route_type_name(r.action, c.opt.numeric);
         p.field("action", action, " {}", action);
@@ -327,7 +353,8 @@ bool rule_show(command& c, std::span<const argument> args) {
     return true;
 }
 
-/// Rules that the kernel made stay when all are flushed by a selector, and the one of table local always.
+/// Rules that the kernel made stay when all are flushed by a selector, and the one of table local
+/// always.
 bool rule_flush(command& c, std::span<const argument> args) {
     std::vector<fib_rule_config> victims;
     for (const fib_rule_config& r : all_rules(c.n))

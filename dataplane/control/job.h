@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A command that goes on for a while (ping, trace): the control thread comes back to it while it serves
-// others. Door: control_job. Threads: control thread; workers wake it through its eventfd.
+// A command that goes on for a while (ping, trace): the control thread comes back to it while it
+// serves others. Door: control_job. Threads: control thread; workers wake it through its eventfd.
 #pragma once
 
 #include <cstdint>

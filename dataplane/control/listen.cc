@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The socket file: one instance a path. Whoever looks whether it is taken and binds it does so under a lock on
-// the folder, so that two that start at once do not both win.
+// The socket file: one instance a path. Whoever looks whether it is taken and binds it does so
+// under a lock on the folder, so that two that start at once do not both win.
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -41,7 +41,8 @@ std::string make_free(const std::string& path, const sockaddr_un& address) {
     closing_fd probe{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (probe.fd < 0)
         return strerror(errno);
-    if (connect(probe.fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 || errno == EAGAIN)
+    if (connect(probe.fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
+        errno == EAGAIN)
         return "another instance is listening there";
     if (errno != ECONNREFUSED)
         return strerror(errno);
@@ -65,11 +66,13 @@ std::string control_socket_path(const std::string& option) {
 control_listener::~control_listener() {
     close(fd_);
     struct stat st;
-    if (lstat(path_.c_str(), &st) == 0 && uint64_t(st.st_dev) == device_ && uint64_t(st.st_ino) == inode_)
+    if (lstat(path_.c_str(), &st) == 0 && uint64_t(st.st_dev) == device_ &&
+        uint64_t(st.st_ino) == inode_)
         unlink(path_.c_str());
 }
 
-tl::expected<std::unique_ptr<control_listener>, std::string> control_listen(const std::string& option) {
+tl::expected<std::unique_ptr<control_listener>, std::string>
+control_listen(const std::string& option) {
     std::string path = control_socket_path(option);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;

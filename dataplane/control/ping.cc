@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// `ping [-c N] [-i SEC] [-s SIZE] [-W SEC] [-w SEC] [-t TTL] [-Q TOS] [-I ADDR|DEV] [-M do|dont] [-qnb] DST`:
-// echo requests made by worker slot 0 (ip_route_output_key, ip_local_out, LOCAL_OUT), replies and errors taken
-// on whatever slot they come in, printed as ping does.
-// Threads: the job on the control thread; replies cross in a bounded queue under a mutex (they are few).
-// Origin of options and words: iputils 20221126 (ping.c, ping_common.c).
+// `ping [-c N] [-i SEC] [-s SIZE] [-W SEC] [-w SEC] [-t TTL] [-Q TOS] [-I ADDR|DEV] [-M do|dont]
+// [-qnb] DST`: echo requests made by worker slot 0 (ip_route_output_key, ip_local_out, LOCAL_OUT),
+// replies and errors taken on whatever slot they come in, printed as ping does. Threads: the job on
+// the control thread; replies cross in a bounded queue under a mutex (they are few). Origin of
+// options and words: iputils 20221126 (ping.c, ping_common.c).
 #include <algorithm>
 #include <bitset>
 #include <cerrno>
@@ -33,7 +33,8 @@ struct ping_options {
     be32_t dst{}, src{};
     std::string name, device;
     net_device* oif = nullptr;
-    uint64_t count = 0, size = 56, interval_ns = NSEC_PER_SEC, linger_ns = 10 * NSEC_PER_SEC, deadline_ns = 0;
+    uint64_t count = 0, size = 56, interval_ns = NSEC_PER_SEC, linger_ns = 10 * NSEC_PER_SEC,
+             deadline_ns = 0;
     unsigned ttl = 0, tos = 0;
     bool quiet = false, broadcast = false, df = false;
 };
@@ -121,13 +122,15 @@ void send_echo(void* info) {
     }
     ICMP_INC_STATS(icmp_mib::OUTMSGS);
     this_softnet()->icmpmsg_out[ICMP_ECHO].inc();
-    ip_build_and_send_pkt(*r.n, skb, rt, fl4, IPPROTO_ICMP_, nullptr, nullptr, uint8_t(r.o->tos), uint8_t(r.o->ttl),
-                          r.o->df);
+    ip_build_and_send_pkt(*r.n, skb, rt, fl4, IPPROTO_ICMP_, nullptr, nullptr, uint8_t(r.o->tos),
+                          uint8_t(r.o->ttl), r.o->df);
 }
 
 // --- options ------------------------------------------------------------------------------------
 
-bool usage(command& c, std::string_view at, std::string text) { return c.fail(1, at, std::move(text)); }
+bool usage(command& c, std::string_view at, std::string text) {
+    return c.fail(1, at, std::move(text));
+}
 
 bool take_number(command& c, const std::string& word, uint64_t min, uint64_t max, uint64_t* to) {
     auto v = parse_number(word, UINT64_MAX);
@@ -135,7 +138,8 @@ bool take_number(command& c, const std::string& word, uint64_t min, uint64_t max
         return usage(c, word, fmt::format("ping: invalid argument: '{}'\n", word));
     if (*v < min || *v > max)
         return usage(c, word,
-                     fmt::format("ping: invalid argument: '{}': out of range: {} <= value <= {}\n", word, min, max));
+                     fmt::format("ping: invalid argument: '{}': out of range: {} <= value <= {}\n",
+                                 word, min, max));
     *to = *v;
     return true;
 }
@@ -158,7 +162,8 @@ bool take_source(command& c, const std::string& word, ping_options* o) {
     }
     o->device = word;
     o->oif = word.size() < IFNAMSIZ_ ? dev_get_by_name(c.n, word.c_str()) : nullptr;
-    return o->oif || c.fail(2, word, fmt::format("ping: SO_BINDTODEVICE {}: No such device\n", word));
+    return o->oif ||
+           c.fail(2, word, fmt::format("ping: SO_BINDTODEVICE {}: No such device\n", word));
 }
 
 bool take_option(command& c, char flag, const std::string& value, ping_options* o) {
@@ -203,7 +208,9 @@ bool parse(command& c, std::span<const std::string> words, ping_options* o) {
         const std::string& word = words[i];
         if (word.size() < 2 || word[0] != '-') {
             if (!o->name.empty())
-                return usage(c, word, fmt::format("ping: usage error: more than one destination: {}\n", word));
+                return usage(
+                    c, word,
+                    fmt::format("ping: usage error: more than one destination: {}\n", word));
             o->name = word;
             continue;
         }
@@ -219,7 +226,8 @@ bool parse(command& c, std::span<const std::string> words, ping_options* o) {
             if (value.empty() && ++i < words.size())
                 value = words[i];
             if (value.empty())
-                return usage(c, word, fmt::format("ping: option requires an argument -- '{}'\n", flag));
+                return usage(c, word,
+                             fmt::format("ping: option requires an argument -- '{}'\n", flag));
             if (!take_option(c, flag, value, o))
                 return false;
             break;
@@ -248,19 +256,29 @@ std::string time_words(uint64_t us) {
 }
 
 std::string error_words(const answer& a) {
-    constexpr const char* unreachable[] = {
-        "Destination Net Unreachable", "Destination Host Unreachable", "Destination Protocol Unreachable",
-        "Destination Port Unreachable", "", "Source Route Failed", "Destination Net Unknown",
-        "Destination Host Unknown", "Source Host Isolated", "Destination Net Prohibited",
-        "Destination Host Prohibited", "Destination Net Unreachable for Type of Service",
-        "Destination Host Unreachable for Type of Service", "Packet filtered", "Precedence Violation",
-        "Precedence Cutoff"};
+    constexpr const char* unreachable[] = {"Destination Net Unreachable",
+                                           "Destination Host Unreachable",
+                                           "Destination Protocol Unreachable",
+                                           "Destination Port Unreachable",
+                                           "",
+                                           "Source Route Failed",
+                                           "Destination Net Unknown",
+                                           "Destination Host Unknown",
+                                           "Source Host Isolated",
+                                           "Destination Net Prohibited",
+                                           "Destination Host Prohibited",
+                                           "Destination Net Unreachable for Type of Service",
+                                           "Destination Host Unreachable for Type of Service",
+                                           "Packet filtered",
+                                           "Precedence Violation",
+                                           "Precedence Cutoff"};
     switch (a.type) {
     case ICMP_DEST_UNREACH:
         if (a.code == ICMP_FRAG_NEEDED)
             return fmt::format("Frag needed and DF set (mtu = {})", a.rest & 0xffff);
-        return a.code < std::size(unreachable) ? unreachable[a.code]
-                                               : fmt::format("Dest Unreachable, Bad Code: {}", a.code);
+        return a.code < std::size(unreachable)
+                   ? unreachable[a.code]
+                   : fmt::format("Dest Unreachable, Bad Code: {}", a.code);
     case ICMP_SOURCE_QUENCH:
         return "Source Quench";
     case ICMP_REDIRECT:
@@ -280,8 +298,12 @@ class ping_job final : public control_job {
 public:
     ping_job(net& n, const ping_options& o, be16_t id)
         : n_(n), o_(o), event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-        listener_.self.reply = [](ping_listener* self, const sk_buff* skb) { job_of(self)->take_reply(skb); };
-        listener_.self.error = [](ping_listener* self, const sk_buff* skb) { job_of(self)->take_error(skb); };
+        listener_.self.reply = [](ping_listener* self, const sk_buff* skb) {
+            job_of(self)->take_reply(skb);
+        };
+        listener_.self.error = [](ping_listener* self, const sk_buff* skb) {
+            job_of(self)->take_error(skb);
+        };
         listener_.self.id = id;
         listener_.job = this;
         ping_listen(n_, &listener_.self);
@@ -299,8 +321,8 @@ public:
             from = fmt::format("from {} : ", format_ipv4(o_.src));
         else if (!o_.device.empty())
             from = fmt::format("from {} {}: ", format_ipv4(saddr), o_.device);
-        to.out(fmt::format("PING {} ({}) {}{}({}) bytes of data.\n", o_.name, format_ipv4(o_.dst), from, o_.size,
-                           o_.size + 28));
+        to.out(fmt::format("PING {} ({}) {}{}({}) bytes of data.\n", o_.name, format_ipv4(o_.dst),
+                           from, o_.size, o_.size + 28));
     }
 
     bool step(control_output& to, uint64_t now) override {
@@ -414,7 +436,8 @@ private:
         if (a.type != ICMP_REDIRECT && a.type != ICMP_SOURCE_QUENCH)
             ++errors_;
         if (!o_.quiet)
-            to.out(fmt::format("From {} icmp_seq={} {}\n", format_ipv4(a.from), a.seq, error_words(a)));
+            to.out(fmt::format("From {} icmp_seq={} {}\n", format_ipv4(a.from), a.seq,
+                               error_words(a)));
     }
     void print_reply(control_output& to, const answer& a) {
         auto sent = sent_at_.find(a.seq);
@@ -433,25 +456,30 @@ private:
         if (o_.quiet)
             return;
         std::string time = o_.size >= TIME_SIZE && !duplicate ? " time=" + time_words(us) : "";
-        to.out(fmt::format("{} bytes from {}: icmp_seq={} ttl={}{}{}\n", a.len, format_ipv4(a.from), a.seq, a.ttl, time,
-                           duplicate ? " (DUP!)" : ""));
+        to.out(fmt::format("{} bytes from {}: icmp_seq={} ttl={}{}{}\n", a.len, format_ipv4(a.from),
+                           a.seq, a.ttl, time, duplicate ? " (DUP!)" : ""));
     }
     bool close_with_statistics(control_output& to) {
-        std::string s = fmt::format("\n--- {} ping statistics ---\n{} packets transmitted, {} received", o_.name, sent_,
-                                    received_);
+        std::string s =
+            fmt::format("\n--- {} ping statistics ---\n{} packets transmitted, {} received",
+                        o_.name, sent_, received_);
         if (duplicates_)
             s += fmt::format(", +{} duplicates", duplicates_);
         if (errors_)
             s += fmt::format(", +{} errors", errors_);
         if (sent_)
-            s += fmt::format(", {:g}% packet loss, time {}ms", float(double(sent_ - received_) * 100.0 / double(sent_)),
+            s += fmt::format(", {:g}% packet loss, time {}ms",
+                             float(double(sent_ - received_) * 100.0 / double(sent_)),
                              (last_send_ - first_send_) / NSEC_PER_MSEC);
         s += "\n";
         if (received_ && o_.size >= TIME_SIZE) {
-            double n = double(received_), avg = sum_us_ / n, dev = std::sqrt(std::max(0.0, sum2_us_ / n - avg * avg));
-            auto ms = [](double us) { return fmt::format("{}.{:03}", uint64_t(us) / 1000, uint64_t(us) % 1000); };
-            s += fmt::format("rtt min/avg/max/mdev = {}/{}/{}/{} ms\n", ms(double(min_us_)), ms(avg), ms(double(max_us_)),
-                             ms(dev));
+            double n = double(received_), avg = sum_us_ / n,
+                   dev = std::sqrt(std::max(0.0, sum2_us_ / n - avg * avg));
+            auto ms = [](double us) {
+                return fmt::format("{}.{:03}", uint64_t(us) / 1000, uint64_t(us) % 1000);
+            };
+            s += fmt::format("rtt min/avg/max/mdev = {}/{}/{}/{} ms\n", ms(double(min_us_)),
+                             ms(avg), ms(double(max_us_)), ms(dev));
         } else {
             s += "\n";
         }
@@ -479,7 +507,9 @@ bool ping_running = false; ///< one at a time: the net has one listener
 /// Gives the listener back when the job goes.
 class single_ping final : public control_job {
 public:
-    explicit single_ping(std::unique_ptr<ping_job> job) : job_(std::move(job)) { ping_running = true; }
+    explicit single_ping(std::unique_ptr<ping_job> job) : job_(std::move(job)) {
+        ping_running = true;
+    }
     ~single_ping() override { ping_running = false; }
     bool step(control_output& to, uint64_t now) override {
         bool more = job_->step(to, now);
@@ -513,7 +543,9 @@ std::unique_ptr<control_job> ping_start(command& c, std::span<const std::string>
     send_request r{&c.n, &o, {}, 0};
     smp_call_function_single(c.n, 0, send_echo, &r);
     if (r.err == -EACCES && !o.broadcast) {
-        c.fail(2, o.name, "ping: Do you want to ping broadcast? Then -b. If not, check your local firewall rules\n");
+        c.fail(2, o.name,
+               "ping: Do you want to ping broadcast? Then -b. If not, check your local firewall "
+               "rules\n");
         return nullptr;
     }
     if (r.err) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Prints reports as iproute2 does: the same fields once as text and once as JSON (compact or pretty).
-// A report is a list of entries; each entry is begun, filled field by field, and ended. Ended entries
-// leave at once, so that a long report needs no memory.
-// Door: printer. Threads: control thread. Origin of the formats: iproute2's lib/json_writer.c, json_print.c.
+// Prints reports as iproute2 does: the same fields once as text and once as JSON (compact or
+// pretty). A report is a list of entries; each entry is begun, filled field by field, and ended.
+// Ended entries leave at once, so that a long report needs no memory. Door: printer. Threads:
+// control thread. Origin of the formats: iproute2's lib/json_writer.c, json_print.c.
 #pragma once
 
 #include <string>
@@ -17,7 +17,8 @@ namespace slabfwd {
 
 using json = nlohmann::ordered_json;
 
-/// A value as iproute2's JSON writer lays it out with -p; `depth` is the nesting of the line it starts on.
+/// A value as iproute2's JSON writer lays it out with -p; `depth` is the nesting of the line it
+/// starts on.
 std::string pretty_json(const json& value, unsigned depth = 0);
 
 class printer {
@@ -38,7 +39,8 @@ public:
     /// The JSON object of the entry (fields that need more than field()).
     json& object() { return entry_; }
     /// Text only.
-    template <class... T> void text(fmt::format_string<T...> f, T&&... args) {
+    template <class... T>
+    void text(fmt::format_string<T...> f, T&&... args) {
         if (!json_)
             fmt::format_to(std::back_inserter(text_), f, std::forward<T>(args)...);
     }
@@ -51,7 +53,8 @@ public:
             fmt::format_to(std::back_inserter(text_), f, std::forward<T>(args)...);
     }
     /// A field that only JSON has.
-    template <class V> void json_field(const char* key, V&& value) {
+    template <class V>
+    void json_field(const char* key, V&& value) {
         if (json_)
             entry_[key] = std::forward<V>(value);
     }

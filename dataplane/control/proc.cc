@@ -31,62 +31,71 @@ void padded(std::string& to, std::string row) {
     to += row + "\n";
 }
 
-template <class... T> std::string hex(fmt::format_string<T...> f, T&&... v) {
+template <class... T>
+std::string hex(fmt::format_string<T...> f, T&&... v) {
     return fmt::format(f, std::forward<T>(v)...);
 }
 
 std::string rt_cache_file(net& n) {
     std::string text;
-    padded(text, "Iface\tDestination\tGateway \tFlags\t\tRefCnt\tUse\tMetric\tSource\t\tMTU\tWindow\tIRTT\tTOS\tHHRef\t"
+    padded(text, "Iface\tDestination\tGateway "
+                 "\tFlags\t\tRefCnt\tUse\tMetric\tSource\t\tMTU\tWindow\tIRTT\tTOS\tHHRef\t"
                  "HHUptod\tSpecDst");
     for (const rt_cache_row& r : rt_cache_dump(n, 0))
-        padded(text, fmt::format("{}\t{:08X}\t{:08X}\t{:8X}\t{}\t{}\t{}\t{:08X}\t{}\t{}\t{}\t{:02X}\t{}\t{:1}\t{:08X}",
-                                 r.iface[0] ? r.iface : "*", r.dst.raw, r.gateway.raw, r.flags, r.refcnt, r.use, 0,
-                                 r.src.raw, r.mtu, 0, 0, r.tos, r.hh_uptodate ? 1 : -1, r.hh_uptodate ? 1 : 0,
-                                 r.spec_dst.raw));
+        padded(text, fmt::format("{}\t{:08X}\t{:08X}\t{:8X}\t{}\t{}\t{}\t{:08X}\t{}\t{}\t{}\t{:02X}"
+                                 "\t{}\t{:1}\t{:08X}",
+                                 r.iface[0] ? r.iface : "*", r.dst.raw, r.gateway.raw, r.flags,
+                                 r.refcnt, r.use, 0, r.src.raw, r.mtu, 0, 0, r.tos,
+                                 r.hh_uptodate ? 1 : -1, r.hh_uptodate ? 1 : 0, r.spec_dst.raw));
     return text;
 }
 
 std::string rt_cache_stat_file(net& n) {
-    std::string text =
-        "entries  in_hit in_slow_tot in_slow_mc in_no_route in_brd in_martian_dst in_martian_src  out_hit "
-        "out_slow_tot out_slow_mc  gc_total gc_ignored gc_goal_miss gc_dst_overflow in_hlist_search "
-        "out_hlist_search\n";
+    std::string text = "entries  in_hit in_slow_tot in_slow_mc in_no_route in_brd in_martian_dst "
+                       "in_martian_src  out_hit "
+                       "out_slow_tot out_slow_mc  gc_total gc_ignored gc_goal_miss gc_dst_overflow "
+                       "in_hlist_search "
+                       "out_hlist_search\n";
     uint64_t entries = rt_cache_get_totals(n).entries;
     for (const auto& sd : n.softnet) {
         auto v = [&](rt_cache_stat e) { return uint32_t(sd->rt_stat[e].get()); };
         using enum rt_cache_stat;
-        text += hex("{:08x}  {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x}  {:08x} {:08x} {:08x} {:08x} {:08x} "
+        text += hex("{:08x}  {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x}  {:08x} {:08x} "
+                    "{:08x} {:08x} {:08x} "
                     "{:08x} {:08x} {:08x} {:08x} \n",
-                    uint32_t(entries), v(in_hit), v(in_slow_tot), v(in_slow_mc), v(in_no_route), v(in_brd),
-                    v(in_martian_dst), v(in_martian_src), v(out_hit), v(out_slow_tot), v(out_slow_mc), v(gc_total),
-                    v(gc_ignored), v(gc_goal_miss), v(gc_dst_overflow), v(in_hlist_search), v(out_hlist_search));
+                    uint32_t(entries), v(in_hit), v(in_slow_tot), v(in_slow_mc), v(in_no_route),
+                    v(in_brd), v(in_martian_dst), v(in_martian_src), v(out_hit), v(out_slow_tot),
+                    v(out_slow_mc), v(gc_total), v(gc_ignored), v(gc_goal_miss), v(gc_dst_overflow),
+                    v(in_hlist_search), v(out_hlist_search));
     }
     return text;
 }
 
 std::string arp_cache_stat_file(net& n) {
-    std::string text =
-        "entries  allocs   destroys hash_grows lookups  hits     res_failed rcv_probes_mcast rcv_probes_ucast "
-        "periodic_gc_runs forced_gc_runs unresolved_discards table_fulls\n";
+    std::string text = "entries  allocs   destroys hash_grows lookups  hits     res_failed "
+                       "rcv_probes_mcast rcv_probes_ucast "
+                       "periodic_gc_runs forced_gc_runs unresolved_discards table_fulls\n";
     for (const auto& sd : n.softnet) {
         auto v = [&](neigh_statistics e) { return sd->nd_stat[e].get(); };
         using enum neigh_statistics;
-        text += hex("{:08x} {:08x} {:08x} {:08x}   {:08x} {:08x} {:08x}   {:08x}         {:08x}         {:08x}         "
+        text += hex("{:08x} {:08x} {:08x} {:08x}   {:08x} {:08x} {:08x}   {:08x}         {:08x}    "
+                    "     {:08x}         "
                     "{:08x}       {:08x}            {:08x}\n",
-                    uint32_t(n.arp_tbl->entries), v(allocs), v(destroys), v(hash_grows), v(lookups), v(hits),
-                    v(res_failed), v(rcv_probes_mcast), v(rcv_probes_ucast), v(periodic_gc_runs), v(forced_gc_runs),
-                    v(unres_discards), v(table_fulls));
+                    uint32_t(n.arp_tbl->entries), v(allocs), v(destroys), v(hash_grows), v(lookups),
+                    v(hits), v(res_failed), v(rcv_probes_mcast), v(rcv_probes_ucast),
+                    v(periodic_gc_runs), v(forced_gc_runs), v(unres_discards), v(table_fulls));
     }
     return text;
 }
 
 std::string arp_row(be32_t key, unsigned flags, const std::string& mac, const char* dev) {
-    return fmt::format("{:<16} 0x{:<10x}0x{:<10x}{:<17}     *        {}\n", format_ipv4(key), 1, flags, mac, dev);
+    return fmt::format("{:<16} 0x{:<10x}0x{:<10x}{:<17}     *        {}\n", format_ipv4(key), 1,
+                       flags, mac, dev);
 }
 
 std::string arp_file(net& n) {
-    std::string text = "IP address       HW type     Flags       HW address            Mask     Device\n";
+    std::string text =
+        "IP address       HW type     Flags       HW address            Mask     Device\n";
     neigh_for_each(
         n.arp_tbl,
         [](neighbour* e, void* cookie) {
@@ -95,13 +104,16 @@ std::string arp_file(net& n) {
             if (e->dead || !(state & ~NUD_NOARP))
                 return;
             const uint8_t none[ETH_ALEN] = {};
-            unsigned flags = state & NUD_PERMANENT ? ATF_PERM | ATF_COM : state & NUD_VALID ? ATF_COM : 0;
-            *static_cast<std::string*>(cookie) +=
-                arp_row(e->primary_key, flags, format_mac(state & NUD_VALID ? e->ha : none), e->dev->name);
+            unsigned flags = state & NUD_PERMANENT ? ATF_PERM | ATF_COM
+                             : state & NUD_VALID   ? ATF_COM
+                                                   : 0;
+            *static_cast<std::string*>(cookie) += arp_row(
+                e->primary_key, flags, format_mac(state & NUD_VALID ? e->ha : none), e->dev->name);
         },
         &text);
     for (pneigh_entry* e = rcu_dereference(n.arp_tbl->phash); e; e = rcu_dereference(e->next))
-        text += arp_row(e->key, ATF_PUBL | ATF_PERM, "00:00:00:00:00:00", e->dev ? e->dev->name : "*");
+        text +=
+            arp_row(e->key, ATF_PUBL | ATF_PERM, "00:00:00:00:00:00", e->dev ? e->dev->name : "*");
     return text;
 }
 
@@ -116,9 +128,10 @@ std::string route_row(net& n, const fib_route_row& r) {
     if (r.dst_len == 32)
         flags |= RTF_HOST;
     uint32_t advmss = r.metrics[RTAX_ADVMSS - 1];
-    return fmt::format("{}\t{:08X}\t{:08X}\t{:04X}\t0\t0\t{}\t{:08X}\t{}\t{}\t{}", dev ? dev->name : "*", r.dst.raw,
-                       nh && nh->has_gw ? nh->gw.raw : 0u, flags, r.priority, inet_make_mask(r.dst_len).raw,
-                       advmss ? advmss + 40 : 0, r.metrics[RTAX_WINDOW - 1], r.metrics[RTAX_RTT - 1] >> 3);
+    return fmt::format("{}\t{:08X}\t{:08X}\t{:04X}\t0\t0\t{}\t{:08X}\t{}\t{}\t{}",
+                       dev ? dev->name : "*", r.dst.raw, nh && nh->has_gw ? nh->gw.raw : 0u, flags,
+                       r.priority, inet_make_mask(r.dst_len).raw, advmss ? advmss + 40 : 0,
+                       r.metrics[RTAX_WINDOW - 1], r.metrics[RTAX_RTT - 1] >> 3);
 }
 
 std::string route_file(net& n) {
@@ -126,7 +139,8 @@ std::string route_file(net& n) {
         net& n;
         std::string text;
     } w{n, {}};
-    padded(w.text, "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT");
+    padded(w.text,
+           "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT");
     fib_table_dump(
         n, RT_TABLE_MAIN,
         [](const fib_route_row& row, void* cookie) {
@@ -156,10 +170,10 @@ private:
 constexpr struct {
     const char* name;
     uint8_t type;
-} icmp_types[] = {{"DestUnreachs", ICMP_DEST_UNREACH}, {"TimeExcds", ICMP_TIME_EXCEEDED},
-                  {"ParmProbs", ICMP_PARAMETERPROB},   {"SrcQuenchs", ICMP_SOURCE_QUENCH},
-                  {"Redirects", ICMP_REDIRECT},        {"Echos", ICMP_ECHO},
-                  {"EchoReps", ICMP_ECHOREPLY},        {"Timestamps", ICMP_TIMESTAMP},
+} icmp_types[] = {{"DestUnreachs", ICMP_DEST_UNREACH},    {"TimeExcds", ICMP_TIME_EXCEEDED},
+                  {"ParmProbs", ICMP_PARAMETERPROB},      {"SrcQuenchs", ICMP_SOURCE_QUENCH},
+                  {"Redirects", ICMP_REDIRECT},           {"Echos", ICMP_ECHO},
+                  {"EchoReps", ICMP_ECHOREPLY},           {"Timestamps", ICMP_TIMESTAMP},
                   {"TimestampReps", ICMP_TIMESTAMPREPLY}, {"AddrMasks", ICMP_ADDRESS},
                   {"AddrMaskReps", ICMP_ADDRESSREPLY}};
 
@@ -217,10 +231,11 @@ std::string tcp_lines(const snmp_sums& s) {
     name_value_lines tcp("Tcp:");
     // No connections here: the timers and limits are what the kernel prints for an idle stack.
     const std::pair<const char*, int64_t> columns[] = {
-        {"RtoAlgorithm", 1}, {"RtoMin", 200},     {"RtoMax", 120000}, {"MaxConn", -1},     {"ActiveOpens", 0},
-        {"PassiveOpens", 0}, {"AttemptFails", 0}, {"EstabResets", 0}, {"CurrEstab", 0},    {"InSegs", v(INSEGS)},
-        {"OutSegs", v(OUTSEGS)}, {"RetransSegs", 0}, {"InErrs", v(INERRS)}, {"OutRsts", v(OUTRSTS)},
-        {"InCsumErrors", v(CSUMERRORS)}};
+        {"RtoAlgorithm", 1},   {"RtoMin", 200},         {"RtoMax", 120000},
+        {"MaxConn", -1},       {"ActiveOpens", 0},      {"PassiveOpens", 0},
+        {"AttemptFails", 0},   {"EstabResets", 0},      {"CurrEstab", 0},
+        {"InSegs", v(INSEGS)}, {"OutSegs", v(OUTSEGS)}, {"RetransSegs", 0},
+        {"InErrs", v(INERRS)}, {"OutRsts", v(OUTRSTS)}, {"InCsumErrors", v(CSUMERRORS)}};
     for (auto& [name, value] : columns)
         tcp.add(name, value);
     return tcp.text();
@@ -245,19 +260,25 @@ std::string netstat_file(net& n) {
 }
 
 std::string dev_file(net& n) {
-    std::string text = "Inter-|   Receive                                                |  Transmit\n"
-                       " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop "
-                       "fifo colls carrier compressed\n";
+    std::string text =
+        "Inter-|   Receive                                                |  Transmit\n"
+        " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs "
+        "drop "
+        "fifo colls carrier compressed\n";
     n.for_each_netdev([&](net_device* dev) {
         link_stats s = get_link_stats(n, dev);
-        text += fmt::format("{:>6}: {:7} {:7} {:4} {:4} {:4} {:5} {:10} {:9} {:8} {:7} {:4} {:4} {:4} {:5} {:7} {:10}\n",
-                            dev->name, s.rx_bytes, s.rx_packets, s.rx_errors, s.rx_dropped, 0, 0, 0, s.multicast,
-                            s.tx_bytes, s.tx_packets, s.tx_errors, s.tx_dropped, 0, 0, 0, 0);
+        text += fmt::format("{:>6}: {:7} {:7} {:4} {:4} {:4} {:5} {:10} {:9} {:8} {:7} {:4} {:4} "
+                            "{:4} {:5} {:7} {:10}\n",
+                            dev->name, s.rx_bytes, s.rx_packets, s.rx_errors, s.rx_dropped, 0, 0, 0,
+                            s.multicast, s.tx_bytes, s.tx_packets, s.tx_errors, s.tx_dropped, 0, 0,
+                            0, 0);
     });
     return text;
 }
 
-std::string slabinfo_file(net&) { return slabinfo_text(); }
+std::string slabinfo_file(net&) {
+    return slabinfo_text();
+}
 
 struct file {
     const char* path;
@@ -386,23 +407,29 @@ bool rt_cache_command(command& c, std::span<const std::string> words) {
         return false;
     rt_cache_totals t = rt_cache_get_totals(c.n);
     const std::pair<const char*, uint64_t> totals[] = {
-        {"entries", t.entries},       {"hits", t.hits},           {"misses", t.misses},
-        {"allocated", t.allocated},   {"collected", t.collected}, {"gc_thresh", uint64_t(c.n.ipv4.rt.gc_thresh)},
+        {"entries", t.entries},
+        {"hits", t.hits},
+        {"misses", t.misses},
+        {"allocated", t.allocated},
+        {"collected", t.collected},
+        {"gc_thresh", uint64_t(c.n.ipv4.rt.gc_thresh)},
         {"max_size", uint64_t(c.n.ipv4.rt.max_size)}};
     json report = json::object();
     std::string text;
     for (auto& [name, value] : totals) {
         report[name] = value;
-        text += fmt::format("{} {}{}", name, value, name == std::string_view("max_size") ? "\n" : "  ");
+        text +=
+            fmt::format("{} {}{}", name, value, name == std::string_view("max_size") ? "\n" : "  ");
     }
-    text += fmt::format("{:<16}{:<16}{:<16}{:<10}{:<10}{:>6}{:>10}{:>8}\n", "destination", "source", "gateway", "iif",
-                        "dev", "mtu", "use", "age");
+    text += fmt::format("{:<16}{:<16}{:<16}{:<10}{:<10}{:>6}{:>10}{:>8}\n", "destination", "source",
+                        "gateway", "iif", "dev", "mtu", "use", "age");
     report["routes"] = json::array();
     for (const rt_cache_row& r : rt_cache_dump(c.n, 0)) {
         net_device* in = r.iif ? dev_get_by_index(c.n, r.iif) : nullptr;
         const char* iif = in ? in->name : "-";
-        text += fmt::format("{:<16}{:<16}{:<16}{:<10}{:<10}{:>6}{:>10}{:>7}s\n", format_ipv4(r.dst), format_ipv4(r.src),
-                            format_ipv4(r.gateway), iif, r.iface, r.mtu, r.use, r.age_jiffies / HZ);
+        text += fmt::format("{:<16}{:<16}{:<16}{:<10}{:<10}{:>6}{:>10}{:>7}s\n", format_ipv4(r.dst),
+                            format_ipv4(r.src), format_ipv4(r.gateway), iif, r.iface, r.mtu, r.use,
+                            r.age_jiffies / HZ);
         report["routes"].push_back({{"dst", format_ipv4(r.dst)},
                                     {"src", format_ipv4(r.src)},
                                     {"gateway", format_ipv4(r.gateway)},
@@ -431,11 +458,13 @@ bool snmp_command(command& c, std::span<const std::string> words) {
     std::string text = snmp_file(c.n) + netstat_file(c.n);
     for (size_t at = 0; at < text.size();) {
         size_t end = text.find('\n', at), end2 = text.find('\n', end + 1);
-        auto names = fmt::format("{}", text.substr(at, end - at)), values = text.substr(end + 1, end2 - end - 1);
+        auto names = fmt::format("{}", text.substr(at, end - at)),
+             values = text.substr(end + 1, end2 - end - 1);
         std::string group = names.substr(0, names.find(':'));
         size_t i = group.size() + 2, j = i;
         while (i < names.size() && j < values.size()) {
-            size_t ni = std::min(names.find(' ', i), names.size()), nj = std::min(values.find(' ', j), values.size());
+            size_t ni = std::min(names.find(' ', i), names.size()),
+                   nj = std::min(values.find(' ', j), values.size());
             std::string value = values.substr(j, nj - j);
             if (value[0] != '-' && (all || value != "0"))
                 rows.emplace_back(group + names.substr(i, ni - i), std::stoull(value));

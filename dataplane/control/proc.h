@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The files below /proc that people's scripts read, and the short reports.
-// Doors: cat_command, report_commands. Threads: control thread under rtnl; counters of other slots are read
-// as they run.
-// Origin of the formats: 2.6.32 net/ipv4/route.c (rt_cache, stat/rt_cache); 6.18 net/core/neighbour.c,
-// net/ipv4/{arp,fib_trie,proc}.c, net/core/net-procfs.c; mm/slab_common.c.
+// Doors: cat_command, report_commands. Threads: control thread under rtnl; counters of other slots
+// are read as they run. Origin of the formats: 2.6.32 net/ipv4/route.c (rt_cache,
+// stat/rt_cache); 6.18 net/core/neighbour.c, net/ipv4/{arp,fib_trie,proc}.c, net/core/net-procfs.c;
+// mm/slab_common.c.
 #pragma once
 
 #include <optional>

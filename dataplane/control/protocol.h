@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What goes over the ctl socket, either way: frames of a length (4 bytes, little endian: of what follows the
-// type), a type (1 byte) and data. A client sends a command and reads text until its exit status comes; then
-// it may send the next.
-// Threads: none of its own.
+// What goes over the ctl socket, either way: frames of a length (4 bytes, little endian: of what
+// follows the type), a type (1 byte) and data. A client sends a command and reads text until its
+// exit status comes; then it may send the next. Threads: none of its own.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The control slot of a running router between commands: its clock, timers and RCU, the state of the ports.
-// A file of its own, so that the command language can be had without ports and workers.
+// The control slot of a running router between commands: its clock, timers and RCU, the state of
+// the ports. A file of its own, so that the command language can be had without ports and workers.
 // Threads: control thread.
 #include <rte_cycles.h>
 

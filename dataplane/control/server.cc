@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The ctl server: one poll loop on the control thread. A client is a session: a request being received, a job
-// that may be on its way, output that waits. Nothing a client does or leaves undone holds the loop: sockets
-// are non-blocking, sizes and times have limits.
-// Threads: control thread; its slot is offline for RCU while it waits.
+// The ctl server: one poll loop on the control thread. A client is a session: a request being
+// received, a job that may be on its way, output that waits. Nothing a client does or leaves undone
+// holds the loop: sockets are non-blocking, sizes and times have limits. Threads: control thread;
+// its slot is offline for RCU while it waits.
 #include <algorithm>
 #include <cerrno>
 #include <deque>
@@ -41,7 +41,8 @@ public:
     bool flush() {
         while (!frames_.empty()) {
             const std::string& f = frames_.front();
-            ssize_t n = send(fd_, f.data() + offset_, f.size() - offset_, MSG_NOSIGNAL | MSG_DONTWAIT);
+            ssize_t n =
+                send(fd_, f.data() + offset_, f.size() - offset_, MSG_NOSIGNAL | MSG_DONTWAIT);
             if (n < 0)
                 return errno == EAGAIN || errno == EINTR ? true : !(broken_ = true);
             progress_ = monotonic_ns();
@@ -60,7 +61,8 @@ public:
 
 private:
     void put(char type, std::string_view text) {
-        for (; !text.empty() && !broken_; text.remove_prefix(std::min<size_t>(text.size(), FRAME_MAX_OUT)))
+        for (; !text.empty() && !broken_;
+             text.remove_prefix(std::min<size_t>(text.size(), FRAME_MAX_OUT)))
             queue(make_frame(type, text.substr(0, FRAME_MAX_OUT)));
         if (waiting_ >= FRAME_MAX_OUT)
             flush();
@@ -95,7 +97,9 @@ public:
     int fd() const { return fd_; }
     int job_fd() const { return job_ ? job_->event_fd() : -1; }
     /// While a command runs or its output waits, only interrupts are looked at.
-    short events() const { return short((input_closed_ ? 0 : POLLIN) | (out_.pending() ? POLLOUT : 0)); }
+    short events() const {
+        return short((input_closed_ ? 0 : POLLIN) | (out_.pending() ? POLLOUT : 0));
+    }
     bool idle() const { return !job_ && !out_.pending() && in_.empty(); }
     uint64_t last_used() const { return last_used_; }
 
@@ -268,7 +272,8 @@ private:
     bool evict() {
         auto oldest = sessions_.end();
         for (auto it = sessions_.begin(); it != sessions_.end(); ++it)
-            if ((*it)->idle() && (oldest == sessions_.end() || (*it)->last_used() < (*oldest)->last_used()))
+            if ((*it)->idle() &&
+                (oldest == sessions_.end() || (*it)->last_used() < (*oldest)->last_used()))
                 oldest = it;
         if (oldest == sessions_.end())
             return false;

@@ -20,7 +20,7 @@ constexpr int64_t TRUESIZE = 2090; ///< SKB_TRUESIZE(ETH_FRAME_LEN)
 
 struct ipv4_key {
     const char* name;
-    sysctl_int netns_ipv4::* value;
+    sysctl_int netns_ipv4::*value;
 };
 constexpr ipv4_key ipv4_keys[] = {
 #define X(name, def) {#name, &netns_ipv4::sysctl_##name},
@@ -66,7 +66,7 @@ constexpr limits ipv4_limits[] = {
 
 struct conf_key {
     const char* name;
-    sysctl_int ipv4_devconf::* value;
+    sysctl_int ipv4_devconf::*value;
 };
 constexpr conf_key conf_keys[] = {
 #define X(name, def) {#name, &ipv4_devconf::name},
@@ -78,7 +78,7 @@ static_assert(std::string_view(conf_keys[CONF_FORWARDING].name) == "forwarding")
 
 struct neigh_key {
     const char* name;
-    sysctl_int neigh_parms::* value;
+    sysctl_int neigh_parms::*value;
     sysctl_unit unit = sysctl_unit::plain;
     int64_t min = 0;
     bool hidden = false;
@@ -90,7 +90,8 @@ constexpr neigh_key neigh_keys[] = {
     {"mcast_resolicit", &neigh_parms::mcast_reprobes},
     {"retrans_time", &neigh_parms::retrans_time, sysctl_unit::clock_ticks, INT64_MIN, true},
     {"retrans_time_ms", &neigh_parms::retrans_time, sysctl_unit::ms},
-    {"base_reachable_time", &neigh_parms::base_reachable_time, sysctl_unit::seconds, INT32_MIN, true},
+    {"base_reachable_time", &neigh_parms::base_reachable_time, sysctl_unit::seconds, INT32_MIN,
+     true},
     {"base_reachable_time_ms", &neigh_parms::base_reachable_time, sysctl_unit::ms},
     {"delay_first_probe_time", &neigh_parms::delay_probe_time, sysctl_unit::seconds, INT32_MIN},
     {"gc_stale_time", &neigh_parms::gc_staletime, sysctl_unit::seconds, INT32_MIN},
@@ -105,7 +106,7 @@ constexpr neigh_key neigh_keys[] = {
 
 struct table_key {
     const char* name;
-    sysctl_int neigh_table::* value;
+    sysctl_int neigh_table::*value;
     sysctl_unit unit = sysctl_unit::plain;
 };
 constexpr table_key table_keys[] = {
@@ -118,7 +119,7 @@ constexpr table_key table_keys[] = {
 
 struct route_key {
     const char* name;
-    sysctl_int rt_sysctls::* value;
+    sysctl_int rt_sysctls::*value;
     sysctl_unit unit = sysctl_unit::plain;
     int64_t min = INT32_MIN;
 };
@@ -149,7 +150,10 @@ using visitor = std::function<void(const sysctl_key&)>;
 void visit_plain(net& n, const visitor& fn) {
     for (const ipv4_key& k : ipv4_keys) {
         sysctl_key key{.path = fmt::format("net/ipv4/{}", k.name), .value = &(n.ipv4.*k.value)};
-        auto l = std::ranges::find_if(ipv4_limits, [&](const limits& e) { return key.path.ends_with(e.name) && key.path.size() == 9 + std::string_view(e.name).size(); });
+        auto l = std::ranges::find_if(ipv4_limits, [&](const limits& e) {
+            return key.path.ends_with(e.name) &&
+                   key.path.size() == 9 + std::string_view(e.name).size();
+        });
         if (l != std::end(ipv4_limits)) {
             key.min = l->min;
             key.max = l->max;
@@ -224,8 +228,8 @@ void visit_directory(net& n, std::string_view kind, std::string_view dev, const 
 
 // --- values -------------------------------------------------------------------------------------
 
-/// A whole number as the kernel reads one from a write: blanks around it, a sign, 0x and 0 prefixes; what
-/// follows after a blank is not looked at. Origin: proc_get_long.
+/// A whole number as the kernel reads one from a write: blanks around it, a sign, 0x and 0
+/// prefixes; what follows after a blank is not looked at. Origin: proc_get_long.
 std::optional<int64_t> parse_proc_int(std::string_view text) {
     size_t start = text.find_first_not_of(" \t\n\v\f\r");
     if (start == std::string_view::npos)
@@ -242,7 +246,11 @@ std::optional<int64_t> parse_proc_int(std::string_view text) {
         base = 8;
     }
     int64_t v = 0;
-    auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : 99; };
+    auto digit = [](char c) {
+        return c >= '0' && c <= '9'                     ? c - '0'
+               : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+                                                        : 99;
+    };
     for (char c : text) {
         if (digit(c) >= base || v > INT64_MAX / 32)
             return std::nullopt;
@@ -269,7 +277,8 @@ std::optional<int> to_kept(const sysctl_key& key, std::string_view text) {
         kept = int64_t(msecs_to_jiffies(uint64_t(kept)));
         break;
     case sysctl_unit::ms_as_ms:
-        kept = std::min<int64_t>(INT32_MAX, int64_t(jiffies_to_msecs(msecs_to_jiffies(uint64_t(kept)))));
+        kept = std::min<int64_t>(INT32_MAX,
+                                 int64_t(jiffies_to_msecs(msecs_to_jiffies(uint64_t(kept)))));
         break;
     case sysctl_unit::clock_ticks:
         kept = kept < 0 ? 0 : kept > INT32_MAX ? INT64_MAX : kept * int64_t(HZ) / USER_HZ;
@@ -315,7 +324,9 @@ void write_conf(net& n, const sysctl_key& key, int v) {
     });
 }
 
-bool is_fragment_limit(const sysctl_key& key, const char* name) { return key.path.ends_with(name); }
+bool is_fragment_limit(const sysctl_key& key, const char* name) {
+    return key.path.ends_with(name);
+}
 
 } // namespace
 

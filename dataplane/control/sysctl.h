@@ -3,8 +3,8 @@
 // The tunables as files below /proc/sys: which there are, how each shows its value, what it takes.
 // Doors: find_sysctl, for_each_sysctl, sysctl_read, sysctl_write; sysctl_command is the tool.
 // Threads: control thread under rtnl; values are read anywhere.
-// Origin: net/ipv4/{sysctl_net_ipv4,devinet,route,ip_fragment}.c, net/core/neighbour.c, kernel/sysctl.c (6.18;
-// net.ipv4.route as in 2.6.32).
+// Origin: net/ipv4/{sysctl_net_ipv4,devinet,route,ip_fragment}.c, net/core/neighbour.c,
+// kernel/sysctl.c (6.18; net.ipv4.route as in 2.6.32).
 #pragma once
 
 #include <functional>
@@ -39,18 +39,20 @@ struct sysctl_key {
     ipv4_devconf* conf = nullptr; ///< conf.*: bit of the key in its state
     unsigned conf_bit = 0;
     neigh_parms* parms = nullptr; ///< neigh.*
-    sysctl_int neigh_parms::* field = nullptr;
+    sysctl_int neigh_parms::*field = nullptr;
 };
 
 /// The key at path ("net/ipv4/..."), if there is one.
 std::optional<sysctl_key> find_sysctl(net& n, std::string_view path);
 /// All keys whose path begins with prefix, in the order in which sysctl -a lists them.
-void for_each_sysctl(net& n, std::string_view prefix, const std::function<void(const sysctl_key&)>& fn);
+void for_each_sysctl(net& n, std::string_view prefix,
+                     const std::function<void(const sysctl_key&)>& fn);
 
 std::string sysctl_read(const sysctl_key& key);
 /// True when text would be taken.
 bool sysctl_accepts(const sysctl_key& key, std::string_view text);
-/// Takes text as a write to the file does: 0 or -EINVAL. Flushes the route cache when routes may change.
+/// Takes text as a write to the file does: 0 or -EINVAL. Flushes the route cache when routes may
+/// change.
 int sysctl_write(net& n, const sysctl_key& key, std::string_view text);
 
 /// `sysctl ...` without the first word. Origin of messages: procps-ng 4.0.

@@ -80,8 +80,8 @@ bool parse_long(command& c, options& o, const std::string& word) {
     constexpr struct {
         std::string_view name;
         char flag;
-    } names[] = {{"--all", 'a'},    {"--write", 'w'}, {"--quiet", 'q'}, {"--ignore", 'e'},
-                 {"--names", 'N'},  {"--values", 'n'}, {"--binary", 'b'}, {"--help", 'h'}};
+    } names[] = {{"--all", 'a'},   {"--write", 'w'},  {"--quiet", 'q'},  {"--ignore", 'e'},
+                 {"--names", 'N'}, {"--values", 'n'}, {"--binary", 'b'}, {"--help", 'h'}};
     for (auto& e : names)
         if (word == e.name)
             return set_flag(o, e.flag);
@@ -100,7 +100,8 @@ bool parse(command& c, std::span<const std::string> words, options& o) {
             only_words = true;
         } else if (word == "-r" || word == "--pattern") {
             if (++i == words.size())
-                return c.fail(1, word, fmt::format("sysctl: option requires an argument -- 'r'\n{}", USAGE));
+                return c.fail(1, word,
+                              fmt::format("sysctl: option requires an argument -- 'r'\n{}", USAGE));
             o.pattern = words[i];
         } else if (word[1] == '-') {
             if (!parse_long(c, o, word))
@@ -108,7 +109,8 @@ bool parse(command& c, std::span<const std::string> words, options& o) {
         } else {
             for (char flag : std::string_view(word).substr(1))
                 if (!set_flag(o, flag))
-                    return c.fail(1, word, fmt::format("sysctl: invalid option -- '{}'\n{}", flag, USAGE));
+                    return c.fail(1, word,
+                                  fmt::format("sysctl: invalid option -- '{}'\n{}", flag, USAGE));
         }
     }
     return true;
@@ -153,7 +155,8 @@ private:
 bool list(command& c, const options& o, std::string_view prefix) {
     name_pattern pattern(o.pattern);
     if (!pattern.ok())
-        return c.fail(1, o.pattern, fmt::format("sysctl: invalid regular expression: \"{}\"\n", o.pattern));
+        return c.fail(1, o.pattern,
+                      fmt::format("sysctl: invalid regular expression: \"{}\"\n", o.pattern));
     std::string text;
     for_each_sysctl(c.n, prefix, [&](const sysctl_key& key) {
         if (key.readable && (!key.hidden || o.deprecated) && pattern.matches(name_of(key.path)))
@@ -164,7 +167,9 @@ bool list(command& c, const options& o, std::string_view prefix) {
 }
 
 bool no_such(command& c, const std::string& word, const std::string& path) {
-    return c.fail(1, word, fmt::format("sysctl: cannot stat /proc/sys/{}: No such file or directory\n", path));
+    return c.fail(
+        1, word,
+        fmt::format("sysctl: cannot stat /proc/sys/{}: No such file or directory\n", path));
 }
 
 bool is_directory(command& c, const std::string& path) {
@@ -200,7 +205,8 @@ bool prepare(command& c, const options& o, const std::string& word, std::vector<
     if (!key)
         return ignore || no_such(c, word, path);
     if (!sysctl_accepts(*key, value))
-        return c.fail(1, word, fmt::format("sysctl: setting key \"{}\": Invalid argument\n", name_of(path)));
+        return c.fail(1, word,
+                      fmt::format("sysctl: setting key \"{}\": Invalid argument\n", name_of(path)));
     to->push_back({*key, value});
     return true;
 }
@@ -216,7 +222,8 @@ bool apply(command& c, const options& o, const std::vector<setting>& settings) {
                 if (settings[i].key.value)
                     sysctl_write(c.n, settings[i].key, before[i]);
             std::string name = name_of(s.key.path);
-            return c.fail(1, name, fmt::format("sysctl: setting key \"{}\": {}\n", name, strerror(-err)));
+            return c.fail(1, name,
+                          fmt::format("sysctl: setting key \"{}\": {}\n", name, strerror(-err)));
         }
         text += shown(o, s.key, s.value);
     }
@@ -229,7 +236,8 @@ bool read_one(command& c, const options& o, const std::string& word) {
     std::string path = path_of(word);
     if (auto key = find_sysctl(c.n, path)) {
         if (!key->readable)
-            return c.fail(1, word, fmt::format("sysctl: permission denied on key '{}'\n", name_of(path)));
+            return c.fail(1, word,
+                          fmt::format("sysctl: permission denied on key '{}'\n", name_of(path)));
         c.to.out(shown(o, *key, sysctl_read(*key)));
         return true;
     }
@@ -253,9 +261,11 @@ bool sysctl_command(command& c, std::span<const std::string> words) {
     if (o.all)
         return list(c, o, "net/");
     if (o.words.empty())
-        return c.fail(1, "", o.write || words.size()
-                                 ? "sysctl: no variables specified\nTry `sysctl --help' for more information.\n"
-                                 : std::string(USAGE));
+        return c.fail(
+            1, "",
+            o.write || words.size()
+                ? "sysctl: no variables specified\nTry `sysctl --help' for more information.\n"
+                : std::string(USAGE));
     std::vector<setting> settings;
     for (const std::string& word : o.words)
         if ((o.write || word.find('=') != std::string::npos) && !prepare(c, o, word, &settings))

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// `trace [N]`: prints the walks of the next N packets (all, until interrupted, without N). Each worker slot
-// gets a tracer while this lasts: its packets then take the per-packet functions. A walk is written on the
-// worker's thread into a buffer of bounded size; what does not fit is left out and counted.
-// Threads: events on workers (mutex: nothing here is on the path of an untraced packet); the rest on the
-// control thread.
+// `trace [N]`: prints the walks of the next N packets (all, until interrupted, without N). Each
+// worker slot gets a tracer while this lasts: its packets then take the per-packet functions. A
+// walk is written on the worker's thread into a buffer of bounded size; what does not fit is left
+// out and counted. Threads: events on workers (mutex: nothing here is on the path of an untraced
+// packet); the rest on the control thread.
 #include <mutex>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -35,10 +35,12 @@ struct slot_tracer {
 
 class trace_job final : public control_job {
 public:
-    trace_job(net& n, uint64_t limit) : n_(n), limit_(limit), event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    trace_job(net& n, uint64_t limit)
+        : n_(n), limit_(limit), event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
         slots_.resize(n.nr_workers);
         for (slot_tracer& s : slots_) {
-            s.tracer.event = [](packet_tracer* self, const sk_buff* skb, const char* function, const char* text) {
+            s.tracer.event = [](packet_tracer* self, const sk_buff* skb, const char* function,
+                                const char* text) {
                 auto* slot = reinterpret_cast<slot_tracer*>(self);
                 slot->job->take(*slot, skb, function, text);
             };
@@ -70,7 +72,8 @@ public:
         }
         due_ = now + FLUSH_NS;
         if (done && left_out_)
-            to.err(fmt::format("trace: {} steps were left out: the reader does not keep up\n", left_out_));
+            to.err(fmt::format("trace: {} steps were left out: the reader does not keep up\n",
+                               left_out_));
         return !done;
     }
     uint64_t due() const override { return due_; }
@@ -82,7 +85,9 @@ private:
         for (unsigned cpu = 0; cpu < n_.nr_workers; ++cpu) {
             packet_tracer* tracer = on ? &slots_[cpu].tracer : nullptr;
             smp_call_function_single(
-                n_, cpu, [](void* info) { this_softnet()->tracer = static_cast<packet_tracer*>(info); }, tracer);
+                n_, cpu,
+                [](void* info) { this_softnet()->tracer = static_cast<packet_tracer*>(info); },
+                tracer);
         }
     }
     /// One step of a packet on a worker.

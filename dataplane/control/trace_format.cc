@@ -74,13 +74,17 @@ constexpr function_depth depths[] = {
     {"icmp_send", 4},
 };
 
-constexpr std::string_view entries[] = {"eth_type_trans", "netif_receive_skb", "__netif_receive_skb_core",
-                                        "ip_list_rcv", "arp_rcv", "ip_rcv"};
+constexpr std::string_view entries[] = {
+    "eth_type_trans", "netif_receive_skb", "__netif_receive_skb_core",
+    "ip_list_rcv",    "arp_rcv",           "ip_rcv"};
 
-bool is_entry(std::string_view function) { return std::ranges::find(entries, function) != std::end(entries); }
+bool is_entry(std::string_view function) {
+    return std::ranges::find(entries, function) != std::end(entries);
+}
 
 /// A header of type T at the front of bytes, copied out; false when there is not that much.
-template <class T> bool read(std::span<const uint8_t> bytes, T* to) {
+template <class T>
+bool read(std::span<const uint8_t> bytes, T* to) {
     if (bytes.size() < sizeof(T))
         return false;
     memcpy(static_cast<void*>(to), bytes.data(), sizeof(T));
@@ -92,7 +96,8 @@ std::string icmp_words(std::span<const uint8_t> l4) {
     if (!read(l4, &icmp))
         return "ICMP (cut)";
     if (icmp.type == ICMP_ECHO || icmp.type == ICMP_ECHOREPLY)
-        return fmt::format("ICMP echo {} id {} seq {}", icmp.type == ICMP_ECHO ? "request" : "reply",
+        return fmt::format("ICMP echo {} id {} seq {}",
+                           icmp.type == ICMP_ECHO ? "request" : "reply",
                            be16_to_cpu(icmp.un.echo.id), be16_to_cpu(icmp.un.echo.sequence));
     return fmt::format("ICMP type {} code {}", icmp.type, icmp.code);
 }
@@ -113,10 +118,12 @@ std::string transport_words(uint8_t protocol, std::span<const uint8_t> l4) {
     case IPPROTO_ICMP_:
         return icmp_words(l4);
     case IPPROTO_UDP_:
-        return read(l4, &udp) ? fmt::format("UDP {} > {}", be16_to_cpu(udp.source), be16_to_cpu(udp.dest)) : "UDP (cut)";
+        return read(l4, &udp)
+                   ? fmt::format("UDP {} > {}", be16_to_cpu(udp.source), be16_to_cpu(udp.dest))
+                   : "UDP (cut)";
     case IPPROTO_TCP_:
-        return read(l4, &tcp) ? fmt::format("TCP {} > {} [{}]", be16_to_cpu(tcp.source), be16_to_cpu(tcp.dest),
-                                            tcp_flags(tcp.flags))
+        return read(l4, &tcp) ? fmt::format("TCP {} > {} [{}]", be16_to_cpu(tcp.source),
+                                            be16_to_cpu(tcp.dest), tcp_flags(tcp.flags))
                               : "TCP (cut)";
     }
     return fmt::format("protocol {}", protocol);
@@ -127,8 +134,10 @@ std::string arp_words(std::span<const uint8_t> bytes) {
     if (!read(bytes, &arp))
         return "ARP (cut)";
     if (be16_to_cpu(arp.ar_op) == ARPOP_REQUEST)
-        return fmt::format("ARP who has {} tell {}", format_ipv4(arp.ar_tip), format_ipv4(arp.ar_sip));
-    return fmt::format("ARP op {}: {} is at {}", be16_to_cpu(arp.ar_op), format_ipv4(arp.ar_sip), format_mac(arp.ar_sha));
+        return fmt::format("ARP who has {} tell {}", format_ipv4(arp.ar_tip),
+                           format_ipv4(arp.ar_sip));
+    return fmt::format("ARP op {}: {} is at {}", be16_to_cpu(arp.ar_op), format_ipv4(arp.ar_sip),
+                       format_mac(arp.ar_sha));
 }
 
 } // namespace
@@ -142,8 +151,10 @@ std::string ip_packet_summary(std::span<const uint8_t> packet) {
     if (frag & IP_OFFSET)
         s += fmt::format("protocol {} fragment at {}", ip.protocol, (frag & IP_OFFSET) * 8);
     else
-        s += transport_words(ip.protocol, packet.subspan(std::min<size_t>(packet.size(), ip.hdr_len())));
-    s += fmt::format(" ttl {} id {:04x} len {}", ip.ttl, be16_to_cpu(ip.id), be16_to_cpu(ip.tot_len));
+        s += transport_words(ip.protocol,
+                             packet.subspan(std::min<size_t>(packet.size(), ip.hdr_len())));
+    s += fmt::format(" ttl {} id {:04x} len {}", ip.ttl, be16_to_cpu(ip.id),
+                     be16_to_cpu(ip.tot_len));
     if (ip.tos)
         s += fmt::format(" tos 0x{:02x}", ip.tos);
     if (ip.hdr_len() > sizeof(iphdr))
@@ -169,7 +180,8 @@ std::string packet_summary(const sk_buff* skb) {
     const rte_mbuf* m = skb_mbuf(skb);
     const size_t end = size_t(m->data_off) + m->data_len;
     auto from = [&](size_t offset) {
-        return std::span<const uint8_t>(skb_head(skb) + offset, offset < end && end <= m->buf_len ? end - offset : 0);
+        return std::span<const uint8_t>(skb_head(skb) + offset,
+                                        offset < end && end <= m->buf_len ? end - offset : 0);
     };
     const size_t data = m->data_off, mac = skb->mac_header, network = skb->network_header;
     // The link header is there while the packet is as it came in, and again when it leaves.
@@ -197,7 +209,8 @@ std::string trace_formatter::event(const sk_buff* skb, const char* function, con
         ++packets_;
         uint64_t number = next_ ? next_(cookie_) : packets_;
         s = fmt::format("packet {}: {} {}.{:06} {}\n", number, skb->dev ? skb->dev->name : "-",
-                        skb->tstamp / NSEC_PER_SEC, skb->tstamp % NSEC_PER_SEC / 1000, packet_summary(skb));
+                        skb->tstamp / NSEC_PER_SEC, skb->tstamp % NSEC_PER_SEC / 1000,
+                        packet_summary(skb));
         received_ = skb;
         depth_ = 0;
     } else if (skb && skb != current_ && skb != received_) {
@@ -213,7 +226,8 @@ std::string trace_formatter::event(const sk_buff* skb, const char* function, con
     if (words.starts_with(function))
         words.remove_prefix(strlen(function));
     words.remove_prefix(std::min(words.find_first_not_of(' '), words.size()));
-    return s + fmt::format("{:{}}{}{}{}\n", "", 2 + 2 * depth_, function, words.empty() ? "" : ": ", words);
+    return s + fmt::format("{:{}}{}{}{}\n", "", 2 + 2 * depth_, function, words.empty() ? "" : ": ",
+                           words);
 }
 
 } // namespace slabfwd

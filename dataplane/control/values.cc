@@ -23,33 +23,42 @@ struct name_number {
     uint32_t number;
 };
 
-constexpr name_number scopes[] = {{"global", RT_SCOPE_UNIVERSE}, {"nowhere", RT_SCOPE_NOWHERE},
-                                  {"host", RT_SCOPE_HOST},       {"link", RT_SCOPE_LINK},
+constexpr name_number scopes[] = {{"global", RT_SCOPE_UNIVERSE},
+                                  {"nowhere", RT_SCOPE_NOWHERE},
+                                  {"host", RT_SCOPE_HOST},
+                                  {"link", RT_SCOPE_LINK},
                                   {"site", RT_SCOPE_SITE}};
 constexpr name_number protocols[] = {
-    {"unspec", 0},    {"redirect", 1}, {"kernel", 2}, {"boot", 3},   {"static", 4},  {"gated", 8},
-    {"ra", 9},        {"mrt", 10},     {"zebra", 11}, {"bird", 12},  {"dnrouted", 13}, {"xorp", 14},
-    {"ntk", 15},      {"dhcp", 16},    {"keepalived", 18}, {"babel", 42}, {"openr", 99}, {"bgp", 186},
-    {"isis", 187},    {"ospf", 188},   {"rip", 189},  {"eigrp", 192}};
+    {"unspec", 0},    {"redirect", 1}, {"kernel", 2}, {"boot", 3},   {"static", 4},
+    {"gated", 8},     {"ra", 9},       {"mrt", 10},   {"zebra", 11}, {"bird", 12},
+    {"dnrouted", 13}, {"xorp", 14},    {"ntk", 15},   {"dhcp", 16},  {"keepalived", 18},
+    {"babel", 42},    {"openr", 99},   {"bgp", 186},  {"isis", 187}, {"ospf", 188},
+    {"rip", 189},     {"eigrp", 192}};
 constexpr name_number tables[] = {{"unspec", 0}, {"default", 253}, {"main", 254}, {"local", 255}};
-constexpr name_number route_types[] = {
-    {"none", RTN_UNSPEC},           {"unicast", RTN_UNICAST},     {"local", RTN_LOCAL},
-    {"broadcast", RTN_BROADCAST},   {"anycast", RTN_ANYCAST},     {"multicast", RTN_MULTICAST},
-    {"blackhole", RTN_BLACKHOLE},   {"unreachable", RTN_UNREACHABLE}, {"prohibit", RTN_PROHIBIT},
-    {"throw", RTN_THROW},           {"nat", RTN_NAT}};
+constexpr name_number route_types[] = {{"none", RTN_UNSPEC},
+                                       {"unicast", RTN_UNICAST},
+                                       {"local", RTN_LOCAL},
+                                       {"broadcast", RTN_BROADCAST},
+                                       {"anycast", RTN_ANYCAST},
+                                       {"multicast", RTN_MULTICAST},
+                                       {"blackhole", RTN_BLACKHOLE},
+                                       {"unreachable", RTN_UNREACHABLE},
+                                       {"prohibit", RTN_PROHIBIT},
+                                       {"throw", RTN_THROW},
+                                       {"nat", RTN_NAT}};
 constexpr name_number dsfields[] = {
-    {"default", 0},  {"AF11", 0x28}, {"AF12", 0x30}, {"AF13", 0x38}, {"AF21", 0x48}, {"AF22", 0x50},
-    {"AF23", 0x58},  {"AF31", 0x68}, {"AF32", 0x70}, {"AF33", 0x78}, {"AF41", 0x88}, {"AF42", 0x90},
-    {"AF43", 0x98},  {"CS1", 0x20},  {"CS2", 0x40},  {"CS3", 0x60},  {"CS4", 0x80},  {"CS5", 0xa0},
-    {"CS6", 0xc0},   {"CS7", 0xe0},  {"EF", 0xb8}};
-constexpr name_number ip_protocols[] = {{"icmp", 1}, {"igmp", 2}, {"ipencap", 4}, {"tcp", 6}, {"udp", 17},
-                                        {"gre", 47}, {"esp", 50}, {"ah", 51},     {"ospf", 89}, {"pim", 103},
-                                        {"vrrp", 112}, {"sctp", 132}, {"udplite", 136}};
-constexpr name_number nud_states[] = {{"permanent", NUD_PERMANENT}, {"reachable", NUD_REACHABLE},
-                                      {"noarp", NUD_NOARP},         {"none", NUD_NONE},
-                                      {"stale", NUD_STALE},         {"incomplete", NUD_INCOMPLETE},
-                                      {"delay", NUD_DELAY},         {"probe", NUD_PROBE},
-                                      {"failed", NUD_FAILED}};
+    {"default", 0}, {"AF11", 0x28}, {"AF12", 0x30}, {"AF13", 0x38}, {"AF21", 0x48}, {"AF22", 0x50},
+    {"AF23", 0x58}, {"AF31", 0x68}, {"AF32", 0x70}, {"AF33", 0x78}, {"AF41", 0x88}, {"AF42", 0x90},
+    {"AF43", 0x98}, {"CS1", 0x20},  {"CS2", 0x40},  {"CS3", 0x60},  {"CS4", 0x80},  {"CS5", 0xa0},
+    {"CS6", 0xc0},  {"CS7", 0xe0},  {"EF", 0xb8}};
+constexpr name_number ip_protocols[] = {
+    {"icmp", 1},   {"igmp", 2},   {"ipencap", 4},  {"tcp", 6},   {"udp", 17},
+    {"gre", 47},   {"esp", 50},   {"ah", 51},      {"ospf", 89}, {"pim", 103},
+    {"vrrp", 112}, {"sctp", 132}, {"udplite", 136}};
+constexpr name_number nud_states[] = {
+    {"permanent", NUD_PERMANENT}, {"reachable", NUD_REACHABLE}, {"noarp", NUD_NOARP},
+    {"none", NUD_NONE},           {"stale", NUD_STALE},         {"incomplete", NUD_INCOMPLETE},
+    {"delay", NUD_DELAY},         {"probe", NUD_PROBE},         {"failed", NUD_FAILED}};
 
 template <size_t N>
 std::optional<uint32_t> number_of(const name_number (&list)[N], std::string_view word, uint64_t max,
@@ -63,7 +72,8 @@ std::optional<uint32_t> number_of(const name_number (&list)[N], std::string_view
 }
 
 template <size_t N>
-std::string name_of(const name_number (&list)[N], uint32_t number, bool numeric, const char* format = "{}") {
+std::string name_of(const name_number (&list)[N], uint32_t number, bool numeric,
+                    const char* format = "{}") {
     if (!numeric)
         for (const name_number& e : list)
             if (e.number == number)
@@ -86,7 +96,8 @@ std::optional<uint64_t> parse_time_ms(std::string_view word, bool* raw) {
     return parse_number(word, UINT32_MAX);
 }
 
-bool parse_split(std::string_view word, char at, uint64_t max, uint64_t* low, uint64_t* high, bool* two) {
+bool parse_split(std::string_view word, char at, uint64_t max, uint64_t* low, uint64_t* high,
+                 bool* two) {
     size_t cut = word.find(at);
     auto a = parse_number(word.substr(0, cut), max);
     *two = cut != std::string_view::npos;
@@ -221,7 +232,8 @@ int parse_mac(std::string_view word, uint8_t bytes[16], std::string* bad) {
     return -1;
 }
 
-bool parse_value(command& c, const keyword& key, const std::string& word, bool family_known, argument* a) {
+bool parse_value(command& c, const keyword& key, const std::string& word, bool family_known,
+                 argument* a) {
     a->word = word;
     bool two;
     switch (key.kind) {
@@ -239,7 +251,10 @@ bool parse_value(command& c, const keyword& key, const std::string& word, bool f
     case takes::prefix: {
         auto v = parse_prefix(word);
         if (!v)
-            return c.expected(key.wrong ? key.wrong : family_known ? "inet prefix" : "any valid prefix", word);
+            return c.expected(key.wrong      ? key.wrong
+                              : family_known ? "inet prefix"
+                                             : "any valid prefix",
+                              word);
         a->prefix = *v;
         return true;
     }
@@ -255,13 +270,15 @@ bool parse_value(command& c, const keyword& key, const std::string& word, bool f
     }
     case takes::on_off:
         if (word != "on" && word != "off")
-            return c.fail(1, word,
-                          fmt::format("Error: argument of \"{}\" must be \"on\" or \"off\", not \"{}\"\n",
-                                      key.name, word));
+            return c.fail(
+                1, word,
+                fmt::format("Error: argument of \"{}\" must be \"on\" or \"off\", not \"{}\"\n",
+                            key.name, word));
         a->number = word == "on";
         return true;
     case takes::port_range:
-        return (parse_split(word, '-', UINT16_MAX, &a->number, &a->high, &two)) || c.wrong(word, key.wrong);
+        return (parse_split(word, '-', UINT16_MAX, &a->number, &a->high, &two)) ||
+               c.wrong(word, key.wrong);
     case takes::mark:
         if (!parse_split(word, '/', UINT32_MAX, &a->number, &a->high, &two))
             return c.wrong(word, key.wrong);
@@ -294,7 +311,8 @@ std::string format_ipv6(const uint8_t bytes[16]) {
 }
 
 std::string format_mac(const uint8_t* m) {
-    return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", m[0], m[1], m[2], m[3], m[4], m[5]);
+    return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", m[0], m[1], m[2], m[3], m[4],
+                       m[5]);
 }
 
 std::string format_dst(be32_t addr, unsigned len) {
@@ -305,12 +323,24 @@ std::string format_dst(be32_t addr, unsigned len) {
     return fmt::format("{}/{}", format_ipv4(addr), len);
 }
 
-std::string scope_name(uint8_t scope, bool numeric) { return name_of(scopes, scope, numeric); }
-std::string protocol_name(uint8_t protocol, bool numeric) { return name_of(protocols, protocol, numeric); }
-std::string table_name(uint32_t table, bool numeric) { return name_of(tables, table, numeric); }
-std::string dsfield_name(uint8_t tos, bool numeric) { return name_of(dsfields, tos, numeric, "0x{:02x}"); }
-std::string route_type_name(uint8_t type, bool numeric) { return name_of(route_types, type, numeric); }
-std::string ipproto_name(uint8_t protocol) { return name_of(ip_protocols, protocol, false); }
+std::string scope_name(uint8_t scope, bool numeric) {
+    return name_of(scopes, scope, numeric);
+}
+std::string protocol_name(uint8_t protocol, bool numeric) {
+    return name_of(protocols, protocol, numeric);
+}
+std::string table_name(uint32_t table, bool numeric) {
+    return name_of(tables, table, numeric);
+}
+std::string dsfield_name(uint8_t tos, bool numeric) {
+    return name_of(dsfields, tos, numeric, "0x{:02x}");
+}
+std::string route_type_name(uint8_t type, bool numeric) {
+    return name_of(route_types, type, numeric);
+}
+std::string ipproto_name(uint8_t protocol) {
+    return name_of(ip_protocols, protocol, false);
+}
 
 std::optional<uint8_t> route_type_number(std::string_view word) {
     for (const name_number& e : route_types)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The values of the command language, in and out: numbers, addresses, and the names that iproute2 keeps
-// in /etc/iproute2 (scopes, protocols, tables, dsfield).
-// Doors: parse_value (by kind, for the grammar), the *_name functions for printing.
-// Threads: control thread. Origin: iproute2's lib/utils.c, lib/rt_names.c.
+// The values of the command language, in and out: numbers, addresses, and the names that iproute2
+// keeps in /etc/iproute2 (scopes, protocols, tables, dsfield). Doors: parse_value (by kind, for the
+// grammar), the *_name functions for printing. Threads: control thread. Origin: iproute2's
+// lib/utils.c, lib/rt_names.c.
 #pragma once
 
 #include <optional>
@@ -22,9 +22,10 @@ std::optional<inet_prefix> parse_prefix(std::string_view word);
 /// Colon-separated bytes; how many, or -1 with *bad = the part that is no byte.
 int parse_mac(std::string_view word, uint8_t bytes[16], std::string* bad);
 
-/// Reads word as key's kind into a; false with c's error. `family_known`: an IPv4 value stood before, so that
-/// iproute2 speaks of inet.
-bool parse_value(command& c, const keyword& key, const std::string& word, bool family_known, argument* a);
+/// Reads word as key's kind into a; false with c's error. `family_known`: an IPv4 value stood
+/// before, so that iproute2 speaks of inet.
+bool parse_value(command& c, const keyword& key, const std::string& word, bool family_known,
+                 argument* a);
 
 std::string format_ipv4(be32_t addr);
 std::string format_ipv6(const uint8_t bytes[16]);

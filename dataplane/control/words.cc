@@ -12,7 +12,8 @@ namespace {
 constexpr std::string_view SH_OPERATORS = "$;|&<>`()";
 
 std::string refused(char c) {
-    return fmt::format("\"{}\" has a meaning to sh that is not taken here; quote it if it is meant", c);
+    return fmt::format("\"{}\" has a meaning to sh that is not taken here; quote it if it is meant",
+                       c);
 }
 
 /// One walk over a line.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A router that takes command lines: p0 and p1 down and without addresses, lo up, as in a fresh network
-// namespace. Door: control_net::run. Threads: one, as the control slot.
+// A router that takes command lines: p0 and p1 down and without addresses, lo up, as in a fresh
+// network namespace. Door: control_net::run. Threads: one, as the control slot.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -39,16 +39,17 @@ public:
     /// Everything that commands can change, as text.
     std::string state() {
         std::string s;
-        for (const char* line : {"ip -j -d link", "ip -j addr", "ip -j route show table all", "ip -j rule",
-                                 "ip -j neigh show nud all", "ip neigh show proxy", "sysctl -a --deprecated"})
+        for (const char* line :
+             {"ip -j -d link", "ip -j addr", "ip -j route show table all", "ip -j rule",
+              "ip -j neigh show nud all", "ip neigh show proxy", "sysctl -a --deprecated"})
             s += must(line);
         return s;
     }
 };
 
 /// What the tests begin with: two ports with addresses, forwarding.
-inline const char* const TWO_PORTS[] = {"ip link set dev p0 up", "ip link set dev p1 up",
-                                        "ip addr add 10.0.0.1/24 dev p0", "ip addr add 10.0.1.1/24 brd + dev p1",
-                                        "sysctl -w net.ipv4.ip_forward=1"};
+inline const char* const TWO_PORTS[] = {
+    "ip link set dev p0 up", "ip link set dev p1 up", "ip addr add 10.0.0.1/24 dev p0",
+    "ip addr add 10.0.1.1/24 brd + dev p1", "sysctl -w net.ipv4.ip_forward=1"};
 
 } // namespace slabfwd::test

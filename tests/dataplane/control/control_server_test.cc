@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The ctl socket: exit status and both streams reach the client, one instance a path, and whatever a client
-// does the others are served. ping and trace, which go on while others are served.
+// The ctl socket: exit status and both streams reach the client, one instance a path, and whatever
+// a client does the others are served. ping and trace, which go on while others are served.
 #include <fcntl.h>
 #include <fstream>
 #include <gmock/gmock.h>
@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "dataplane/control/job.h"
-#include "dataplane/control/protocol.h"
 #include "dataplane/control/printer.h"
+#include "dataplane/control/protocol.h"
 #include "tests/dataplane/control/control_net.h"
 
 namespace slabfwd::test {
@@ -56,7 +56,8 @@ public:
             data += w + '\0';
         return send_bytes(make_frame(FRAME_COMMAND, data));
     }
-    /// What comes until the exit status; rc -1 when the connection ends first or nothing comes for 10 s.
+    /// What comes until the exit status; rc -1 when the connection ends first or nothing comes for
+    /// 10 s.
     control_result result() {
         control_result r;
         for (;;) {
@@ -128,7 +129,8 @@ protected:
         limits.output_bytes = 8 << 20;
         thread = std::thread([this] {
             r.enter(r.n.control_cpu());
-            control_serve(r.n, *socket, stop, [this] { ++turns; }, 10'000'000, limits);
+            control_serve(
+                r.n, *socket, stop, [this] { ++turns; }, 10'000'000, limits);
         });
     }
     void TearDown() override {
@@ -175,7 +177,8 @@ TEST_F(Server, StatusAndBothStreams) {
 
 TEST_F(Server, SeveralCommandsOnOneConnection) {
     raw_client c(path);
-    ASSERT_TRUE(c.command({"sysctl", "-n", "net.ipv4.ip_forward"}) && c.command({"ip", "link", "show", "nope"}) &&
+    ASSERT_TRUE(c.command({"sysctl", "-n", "net.ipv4.ip_forward"}) &&
+                c.command({"ip", "link", "show", "nope"}) &&
                 c.command({"ip", "-br", "link", "show", "lo"}));
     EXPECT_EQ(c.result().out, "1\n");
     EXPECT_EQ(c.result().rc, 1);
@@ -227,13 +230,15 @@ TEST(Listen, WhereTheSocketLies) {
 }
 
 TEST_F(Server, MalformedRequestsEndTheSessionOnly) {
-    const std::string too_long = make_frame(FRAME_COMMAND, std::string(limits.request_bytes + 1, 'x'));
+    const std::string too_long =
+        make_frame(FRAME_COMMAND, std::string(limits.request_bytes + 1, 'x'));
     std::string many;
     for (size_t i = 0; i <= limits.request_words; ++i)
         many += std::string("w") + '\0';
     for (const std::string& bytes :
-         {std::string("GET / HTTP/1.1\r\n\r\n"), make_frame('Z', "x"), make_frame(FRAME_COMMAND, "no end"),
-          make_frame(FRAME_OUT, "x"), std::string(64, '\xff'), too_long, make_frame(FRAME_COMMAND, many)}) {
+         {std::string("GET / HTTP/1.1\r\n\r\n"), make_frame('Z', "x"),
+          make_frame(FRAME_COMMAND, "no end"), make_frame(FRAME_OUT, "x"), std::string(64, '\xff'),
+          too_long, make_frame(FRAME_COMMAND, many)}) {
         raw_client c(path);
         c.send_bytes(bytes);
         EXPECT_TRUE(c.closed()) << bytes.substr(0, 20);
@@ -264,8 +269,12 @@ TEST_F(Server, AHalfRequestTimesOut) {
 
 TEST_F(Server, OneWhoDoesNotReadIsCutOff) {
     for (int i = 0; i < 400; ++i)
-        ASSERT_EQ(ask({"ip", "route", "add", "172.16." + std::to_string(i / 2) + "." + std::to_string(i % 2 * 128) + "/25", "via",
-                       "10.0.1.2"}).rc, 0);
+        ASSERT_EQ(
+            ask({"ip", "route", "add",
+                 "172.16." + std::to_string(i / 2) + "." + std::to_string(i % 2 * 128) + "/25",
+                 "via", "10.0.1.2"})
+                .rc,
+            0);
     raw_client c(path);
     int small = 4096;
     setsockopt(c.fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
@@ -280,8 +289,11 @@ TEST_F(Server, OneWhoDoesNotReadIsCutOff) {
 
 TEST_F(Server, LongOutputArrivesWhole) {
     for (int i = 0; i < 2000; ++i)
-        ASSERT_EQ(ask({"ip", "route", "add", "172.16." + std::to_string(i / 8) + "." + std::to_string(i % 8 * 32) + "/27", "via",
-                       "10.0.1.2"}).rc, 0);
+        ASSERT_EQ(ask({"ip", "route", "add",
+                       "172.16." + std::to_string(i / 8) + "." + std::to_string(i % 8 * 32) + "/27",
+                       "via", "10.0.1.2"})
+                      .rc,
+                  0);
     control_result got = ask({"ip", "-j", "-d", "route", "show", "root", "172.16.0.0/12"});
     EXPECT_EQ(got.rc, 0);
     EXPECT_EQ(json::parse(got.out).size(), 2000u);
@@ -304,17 +316,21 @@ TEST_F(Server, PingGoesOnWhileOthersAreServed) {
     control_result got = c.result();
     EXPECT_EQ(got.rc, 1);
     EXPECT_THAT(got.out, AllOf(StartsWith("PING 10.0.1.77 (10.0.1.77) 56(84) bytes of data.\n"),
-                               HasSubstr("\n--- 10.0.1.77 ping statistics ---\n"), HasSubstr(" 0 received"),
-                               HasSubstr("100% packet loss")));
+                               HasSubstr("\n--- 10.0.1.77 ping statistics ---\n"),
+                               HasSubstr(" 0 received"), HasSubstr("100% packet loss")));
     // One who goes away ends it too.
     {
         raw_client gone(path);
         ASSERT_TRUE(gone.command({"ping", "10.0.1.77"}));
         expect_served();
     }
-    for (int i = 0; i < 100 && ask({"ping", "-c", "1", "-W", "0", "10.0.1.77"}).err.find("another") != std::string::npos; ++i)
+    for (int i = 0;
+         i < 100 &&
+         ask({"ping", "-c", "1", "-W", "0", "10.0.1.77"}).err.find("another") != std::string::npos;
+         ++i)
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    EXPECT_THAT(ask({"ping", "-c", "1", "-W", "0", "10.0.1.77"}).out, HasSubstr("1 packets transmitted, 0 received"));
+    EXPECT_THAT(ask({"ping", "-c", "1", "-W", "0", "10.0.1.77"}).out,
+                HasSubstr("1 packets transmitted, 0 received"));
 }
 
 TEST_F(Server, TheClientProgram) {
@@ -339,8 +355,9 @@ TEST_F(Server, TheClientProgram) {
     EXPECT_EQ(ctl({"-j", "ip", "rule", "show", "pref", "32766"}, &out, &err), 0);
     EXPECT_EQ(out, "[{\"priority\":32766,\"src\":\"all\",\"table\":\"main\"}]\n");
     std::string file = dir + "/batch";
-    std::ofstream(file) << "ip route add 10.1.0.0/16 via 10.0.1.2 # one\n\nip route add 10.1.0.0/16 via 10.0.1.2\n"
-                           "ip route add 10.2.0.0/16 via 10.0.1.2\n";
+    std::ofstream(file)
+        << "ip route add 10.1.0.0/16 via 10.0.1.2 # one\n\nip route add 10.1.0.0/16 via 10.0.1.2\n"
+           "ip route add 10.2.0.0/16 via 10.0.1.2\n";
     EXPECT_EQ(ctl({"-batch", file}, &out, &err), 1);
     EXPECT_THAT(err, AllOf(HasSubstr("File exists"), HasSubstr("Command failed " + file + ":3")));
     EXPECT_EQ(ctl({"ip", "route", "show", "10.2.0.0/16"}, &out, &err), 0);
@@ -398,12 +415,14 @@ TEST(Ping, RepliesAndErrorsAsPingPrintsThem) {
     answer(0, true);
     EXPECT_FALSE(j.job->step(j.to, now + 3'000'000));
     EXPECT_EQ(j.job->rc, 0);
-    EXPECT_THAT(j.result.out, testing::MatchesRegex("PING 10.0.1.2 .10.0.1.2. from 10.0.0.1 : 56.84. bytes of data.\n"
-                                                    "64 bytes from 10.0.1.2: icmp_seq=1 ttl=64 time=[0-9.]+ ms\n"
-                                                    "From 10.0.1.2 icmp_seq=2 Destination Host Prohibited\n\n"
-                                                    "--- 10.0.1.2 ping statistics ---\n"
-                                                    "2 packets transmitted, 1 received, .1 errors, 50% packet loss, time 2ms\n"
-                                                    "rtt min/avg/max/mdev = [0-9.]+/[0-9.]+/[0-9.]+/0.000 ms\n"));
+    EXPECT_THAT(j.result.out,
+                testing::MatchesRegex(
+                    "PING 10.0.1.2 .10.0.1.2. from 10.0.0.1 : 56.84. bytes of data.\n"
+                    "64 bytes from 10.0.1.2: icmp_seq=1 ttl=64 time=[0-9.]+ ms\n"
+                    "From 10.0.1.2 icmp_seq=2 Destination Host Prohibited\n\n"
+                    "--- 10.0.1.2 ping statistics ---\n"
+                    "2 packets transmitted, 1 received, .1 errors, 50% packet loss, time 2ms\n"
+                    "rtt min/avg/max/mdev = [0-9.]+/[0-9.]+/[0-9.]+/0.000 ms\n"));
     j.job.reset();
     r.enter(0);
     r.end_burst();
@@ -430,8 +449,10 @@ TEST(Trace, WalksOfTheNextPackets) {
     EXPECT_TRUE(j.job->step(j.to, now));
     EXPECT_FALSE(j.job->step(j.to, now + 1'000'000'000));
     EXPECT_EQ(j.job->rc, 0);
-    EXPECT_THAT(j.result.out, AllOf(StartsWith("packet 1: p0 "), HasSubstr("10.0.0.2 > 10.0.1.2 UDP 1000 > 53 ttl 64"),
-                                    HasSubstr("ip_rcv"), HasSubstr("ip_forward"), HasSubstr("dev_queue_xmit")));
+    EXPECT_THAT(j.result.out,
+                AllOf(StartsWith("packet 1: p0 "),
+                      HasSubstr("10.0.0.2 > 10.0.1.2 UDP 1000 > 53 ttl 64"), HasSubstr("ip_rcv"),
+                      HasSubstr("ip_forward"), HasSubstr("dev_queue_xmit")));
     EXPECT_EQ(j.result.out.find("packet 2"), std::string::npos);
     j.job.reset();
     EXPECT_EQ(r.n.softnet[0]->tracer, nullptr);

@@ -21,21 +21,26 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 TEST(Words, SplitAsShDoes) {
-    EXPECT_THAT(*split_words("ip route  add\t10.0.0.0/8"), ElementsAre("ip", "route", "add", "10.0.0.0/8"));
+    EXPECT_THAT(*split_words("ip route  add\t10.0.0.0/8"),
+                ElementsAre("ip", "route", "add", "10.0.0.0/8"));
     EXPECT_THAT(*split_words("  \t "), IsEmpty());
     EXPECT_THAT(*split_words("# all of it"), IsEmpty());
     EXPECT_THAT(*split_words("a b#c # d"), ElementsAre("a", "b#c"));
     EXPECT_THAT(*split_words("a 'b c' \"d e\"f g\\ h"), ElementsAre("a", "b c", "d ef", "g h"));
     EXPECT_THAT(*split_words("'' \"\""), ElementsAre("", ""));
-    EXPECT_THAT(*split_words("'a;$b' \"c|d'\" \\$e \"\\$f\\g\""), ElementsAre("a;$b", "c|d'", "$e", "$f\\g"));
+    EXPECT_THAT(*split_words("'a;$b' \"c|d'\" \\$e \"\\$f\\g\""),
+                ElementsAre("a;$b", "c|d'", "$e", "$f\\g"));
     EXPECT_THAT(*split_words("a\\\nb"), ElementsAre("ab"));
 }
 
 TEST(Words, RefusesWhatShWouldDoMoreWith) {
-    for (const char* line : {"a $b", "a;b", "a | b", "a & b", "a < b", "a > b", "a `b`", "a (b)", "\"$x\"", "\"`x`\""}) {
+    for (const char* line : {"a $b", "a;b", "a | b", "a & b", "a < b", "a > b", "a `b`", "a (b)",
+                             "\"$x\"", "\"`x`\""}) {
         auto r = split_words(line);
         ASSERT_FALSE(r) << line;
-        EXPECT_THAT(r.error(), HasSubstr(std::string("\"") + line[strcspn(line, "$;|&<>`()")] + "\"")) << line;
+        EXPECT_THAT(r.error(),
+                    HasSubstr(std::string("\"") + line[strcspn(line, "$;|&<>`()")] + "\""))
+            << line;
     }
     EXPECT_THAT(split_words("a 'b").error(), HasSubstr("unterminated quote"));
     EXPECT_THAT(split_words("a \"b").error(), HasSubstr("unterminated quote"));
@@ -52,8 +57,8 @@ TEST(Words, ContinuationLines) {
 /// The shell itself is the model: words quoted at random come back as they were.
 TEST(Words, QuotedWordsComeBack) {
     rc::check([] {
-        auto words = *rc::gen::container<std::vector<std::string>>(
-            rc::gen::container<std::string>(rc::gen::elementOf(std::string("ab #$;|&<>`()\\\"'*~\t"))));
+        auto words = *rc::gen::container<std::vector<std::string>>(rc::gen::container<std::string>(
+            rc::gen::elementOf(std::string("ab #$;|&<>`()\\\"'*~\t"))));
         std::string line;
         for (const std::string& w : words) {
             line += " '";
@@ -79,7 +84,8 @@ TEST(Values, Numbers) {
     EXPECT_EQ(parse_number("010", 100), 8u);
     EXPECT_EQ(parse_number("0", 100), 0u);
     EXPECT_EQ(parse_number("10", 100, 16), 16u);
-    for (const char* bad : {"", "-1", "+1", "101", "1x", "x", "0x", "08", "99999999999999999999999", " 1"})
+    for (const char* bad :
+         {"", "-1", "+1", "101", "1x", "x", "0x", "08", "99999999999999999999999", " 1"})
         EXPECT_FALSE(parse_number(bad, 100)) << bad;
 }
 
@@ -93,8 +99,9 @@ TEST(Values, Prefixes) {
     EXPECT_EQ(text("10.0.0.0/255.0.0.0"), "10.0.0.0/8");
     EXPECT_EQ(text("default"), "0.0.0.0/0");
     EXPECT_EQ(text("0/0"), "0.0.0.0/0");
-    for (const char* bad : {"10.0.0.0/33", "10.0.0.256", "10.0.0.0/", "/8", "10.0.0.0.0", "a", "", "10.0.0.0/255.0.255.0",
-                            "fe80::1", "10..0.0", "10.0.0.0/-1", "10.0.0.0/8/8"})
+    for (const char* bad :
+         {"10.0.0.0/33", "10.0.0.256", "10.0.0.0/", "/8", "10.0.0.0.0", "a", "",
+          "10.0.0.0/255.0.255.0", "fe80::1", "10..0.0", "10.0.0.0/-1", "10.0.0.0/8/8"})
         EXPECT_EQ(text(bad), "none") << bad;
     rc::check([](uint32_t addr, uint8_t len) {
         std::string word = format_ipv4(cpu_to_be32(addr)) + "/" + std::to_string(len % 33);
@@ -131,11 +138,15 @@ TEST(Values, NamesBothWays) {
 
 /// As `ip -p -j` lays it out.
 TEST(Json, Layouts) {
-    json v = json::array({{{"dst", "default"}, {"flags", json::array()}, {"metrics", json::array({{{"mtu", 1300}}})}},
+    json v = json::array({{{"dst", "default"},
+                           {"flags", json::array()},
+                           {"metrics", json::array({{{"mtu", 1300}}})}},
                           {{"flow", {{"from", "3"}}}, {"state", json::array({"A", "B"})}}});
-    EXPECT_EQ(pretty_json(v), "[ {\n        \"dst\": \"default\",\n        \"flags\": [ ],\n        \"metrics\": [ {\n"
-                              "                \"mtu\": 1300\n            } ]\n    },{\n        \"flow\": {\n"
-                              "            \"from\": \"3\"\n        },\n        \"state\": [ \"A\",\"B\" ]\n    } ]");
+    EXPECT_EQ(
+        pretty_json(v),
+        "[ {\n        \"dst\": \"default\",\n        \"flags\": [ ],\n        \"metrics\": [ {\n"
+        "                \"mtu\": 1300\n            } ]\n    },{\n        \"flow\": {\n"
+        "            \"from\": \"3\"\n        },\n        \"state\": [ \"A\",\"B\" ]\n    } ]");
     for (bool pretty : {false, true}) {
         control_result r;
         string_output to(r);
@@ -155,11 +166,13 @@ TEST(Trace, Summaries) {
     using namespace test;
     ip_spec s;
     s.payload = udp_datagram(s, 1000, 53, pattern(4));
-    EXPECT_EQ(ip_packet_summary(ip_packet(s)), "10.0.0.2 > 10.0.1.2 UDP 1000 > 53 ttl 64 id 1234 len 32");
+    EXPECT_EQ(ip_packet_summary(ip_packet(s)),
+              "10.0.0.2 > 10.0.1.2 UDP 1000 > 53 ttl 64 id 1234 len 32");
     s.proto = IPPROTO_ICMP_;
     s.payload = icmp_message(8, 0, 0x00070002, {});
     s.frag_off = IP_DF;
-    EXPECT_EQ(ip_packet_summary(ip_packet(s)), "10.0.0.2 > 10.0.1.2 ICMP echo request id 7 seq 2 ttl 64 id 1234 len 28 DF");
+    EXPECT_EQ(ip_packet_summary(ip_packet(s)),
+              "10.0.0.2 > 10.0.1.2 ICMP echo request id 7 seq 2 ttl 64 id 1234 len 28 DF");
     bytes frame(14);
     EXPECT_THAT(packet_summary(std::span<const uint8_t>(frame)), HasSubstr("EtherType 0000"));
     // Cut anywhere, it says what it can and reads no further.
