@@ -17,7 +17,10 @@ build=(
 )
 test=(
     iproute2 iputils-ping ethtool traceroute iperf3 procps util-linux
+    valgrind binutils           # instruction counts of the hot path
     dpdk-dev                    # dpdk-testpmd, the peer of tests/bench
+    libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 # peers of `slabfwd bench alloc`
+    gnuplot-nox                 # plots of `slabfwd bench`
 )
 
 missing() {

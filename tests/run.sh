@@ -79,7 +79,7 @@ do_asan() {
     SLABFWD=$(slabfwd_of "$top/build/asan") step "live asan" tests/live/run.sh ping stop
 }
 do_tsan() {
-    step "build tsan" built tsan
+    step "build tsan" built tsan threaded_tests
     step "unit tsan" units tsan -L threaded
 }
 do_replay() { step replay tests/replay/run.py; }

@@ -21,12 +21,13 @@ struct argument;
 /// What follows a keyword.
 enum class takes : uint8_t {
     nothing,
-    word,    ///< any word
-    device,  ///< name of a device; looked up when the command runs
-    address, ///< IPv4 address
-    prefix,  ///< IPv4 prefix or address; "default", "any", "all"
-    gateway, ///< IPv4 address, or "inet A", or "inet6 A"
-    mac,     ///< Ethernet address
+    word,      ///< any word
+    device,    ///< name of a device; looked up when the command runs
+    address,   ///< IPv4 address
+    broadcast, ///< IPv4 address, or + or -: by the prefix length
+    prefix,    ///< IPv4 prefix or address; "default", "any", "all"
+    gateway,   ///< IPv4 address, or "inet A", or "inet6 A"
+    mac,       ///< Ethernet address
     u8,
     u16,
     u32,

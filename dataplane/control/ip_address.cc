@@ -4,6 +4,7 @@
 // Threads: control thread under rtnl. Origin: iproute2's ip/ipaddress.c.
 #include <arpa/inet.h>
 #include <cerrno>
+#include <fnmatch.h>
 
 #include "dataplane/control/ip_commands.h"
 #include "dataplane/control/ip_link.h"
@@ -39,8 +40,8 @@ enum address_key {
 constexpr keyword modify_keywords[] = {
     {"peer", true, takes::prefix, A_PEER, "PREFIX", nullptr, KEY_DUP},
     {"remote", true, takes::prefix, A_PEER, "PREFIX", nullptr, KEY_DUP},
-    {"broadcast", false, takes::word, A_BROADCAST, "{ ADDRESS | + | - }", nullptr, KEY_DUP},
-    {"brd", true, takes::word, A_BROADCAST, "{ ADDRESS | + | - }", nullptr, KEY_DUP},
+    {"broadcast", false, takes::broadcast, A_BROADCAST, "{ ADDRESS | + | - }", nullptr, KEY_DUP},
+    {"brd", true, takes::broadcast, A_BROADCAST, "{ ADDRESS | + | - }", nullptr, KEY_DUP},
     {"scope", true, takes::scope, A_SCOPE, "SCOPE", "invalid scope value."},
     {"dev", true, takes::device, A_DEV, "DEVICE"},
     {"label", true, takes::word, A_LABEL, "LABEL"},
@@ -67,19 +68,15 @@ constexpr keyword show_keywords[] = {
     {"dev", true, takes::device, A_DEV, "DEVICE", nullptr, KEY_BARE | KEY_ONCE},
 };
 
-bool set_broadcast(command& c, const argument& a, ifa_config* cfg) {
+void set_broadcast(const argument& a, ifa_config* cfg) {
     cfg->broadcast_given = true;
     be32_t host = ~inet_make_mask(cfg->prefixlen);
     if (a.word == "+" || a.word == "-") {
         cfg->broadcast_given = cfg->prefixlen <= 30;
         cfg->broadcast = a.word == "+" ? cfg->address | host : cfg->address & ~host;
-        return true;
+    } else {
+        cfg->broadcast = *parse_ipv4(a.word);
     }
-    auto addr = parse_ipv4(a.word);
-    if (!addr)
-        return c.expected("inet address", a.word);
-    cfg->broadcast = *addr;
-    return true;
 }
 
 bool check_lifetimes(command& c, std::span<const argument> args) {
@@ -116,8 +113,8 @@ bool collect(command& c, std::span<const argument> args, bool deletion, ifa_conf
         cfg->address = peer->prefix.addr;
         cfg->prefixlen = peer->prefix.bitlen;
     }
-    if (const argument* brd = find_argument(args, A_BROADCAST); brd && !set_broadcast(c, *brd, cfg))
-        return false;
+    if (const argument* brd = find_argument(args, A_BROADCAST))
+        set_broadcast(*brd, cfg);
     if (!check_lifetimes(c, args))
         return false;
     const argument* scope = find_argument(args, A_SCOPE);
@@ -208,7 +205,7 @@ struct address_filter {
                  ? true
                  : bool((ifa->ifa_local ^ to->prefix.addr) & inet_make_mask(to->prefix.bitlen))))
             return false;
-        if (label && label->word != ifa->ifa_label)
+        if (label && fnmatch(label->word.c_str(), ifa->ifa_label, 0) != 0)
             return false;
         if (by_scope && ifa->ifa_scope != scope)
             return false;
@@ -221,6 +218,8 @@ bool make_filter(command& c, std::span<const argument> args, address_filter* f) 
     f->to = find_argument(args, A_TO);
     f->label = find_argument(args, A_LABEL);
     f->up = find_argument(args, A_UP);
+    if (f->to)
+        c.opt.family = AF_INET; // the prefix tells the family, as -4 does
     if (const argument* scope = find_argument(args, A_SCOPE); scope && scope->word != "all") {
         argument value;
         constexpr keyword key{"scope", true, takes::scope, A_SCOPE, "SCOPE", "invalid \"scope\"\n"};
@@ -323,7 +322,8 @@ void show_device(printer& p, const command& c, const net_device* dev, const addr
         return;
     p.begin();
     if (c.opt.brief) {
-        print_link_brief(p, dev);
+        if (!f.label)
+            print_link_brief(p, dev);
         if (p.as_json())
             p.object()["addr_info"] = json::array();
         for_each_wanted(dev, f, [&](const in_ifaddr* i) { print_brief(p, i); });
@@ -331,8 +331,8 @@ void show_device(printer& p, const command& c, const net_device* dev, const addr
         p.end();
         return;
     }
-    if (!c.opt.oneline || p.as_json()) {
-        print_link(p, c, dev, !c.opt.family, false);
+    if (!f.label && (!c.opt.oneline || p.as_json())) { // a label is an address's: links stay out
+        print_link(p, c, dev, !c.opt.family || c.opt.details, false);
         if (c.opt.statistics)
             print_link_stats(p, c, dev);
         p.text("\n");

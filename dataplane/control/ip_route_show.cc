@@ -321,7 +321,7 @@ bool route_flush(command& c, std::span<const argument> args) {
     if (!make_filter(c, args, &f))
         return false;
     if (f.cache) {
-        rt_cache_flush(c.n);
+        ipv4_sysctl_rtcache_flush(c.n);
         return true;
     }
     if (!table_exists(c, f))

@@ -7,6 +7,7 @@
 #include <functional>
 #include <iterator>
 #include <mutex>
+#include <ranges>
 
 #include "alloc/slabinfo.h"
 #include "dataplane/control/ip_link.h"
@@ -251,12 +252,63 @@ std::string snmp_file(net& n) {
     return ip_lines(n, s) + icmp_lines(s) + tcp_lines(s) + udp.text() + lite.text();
 }
 
+// The columns of TcpExt (net/ipv4/proc.c, snmp4_net_list): they count what connections do, but for
+// one. Scripts look them up by name, so that all of them have to be there.
+constexpr std::string_view tcp_ext_names =
+    "SyncookiesSent SyncookiesRecv SyncookiesFailed EmbryonicRsts PruneCalled RcvPruned "
+    "OfoPruned OutOfWindowIcmps LockDroppedIcmps ArpFilter TW TWRecycled TWKilled PAWSActive "
+    "PAWSEstab BeyondWindow TSEcrRejected PAWSOldAck PAWSTimewait DelayedACKs "
+    "DelayedACKLocked DelayedACKLost ListenOverflows ListenDrops TCPHPHits TCPPureAcks "
+    "TCPHPAcks TCPRenoRecovery TCPSackRecovery TCPSACKReneging TCPSACKReorder TCPRenoReorder "
+    "TCPTSReorder TCPFullUndo TCPPartialUndo TCPDSACKUndo TCPLossUndo TCPLostRetransmit "
+    "TCPRenoFailures TCPSackFailures TCPLossFailures TCPFastRetrans TCPSlowStartRetrans "
+    "TCPTimeouts TCPLossProbes TCPLossProbeRecovery TCPRenoRecoveryFail TCPSackRecoveryFail "
+    "TCPRcvCollapsed TCPBacklogCoalesce TCPDSACKOldSent TCPDSACKOfoSent TCPDSACKRecv "
+    "TCPDSACKOfoRecv TCPAbortOnData TCPAbortOnClose TCPAbortOnMemory TCPAbortOnTimeout "
+    "TCPAbortOnLinger TCPAbortFailed TCPMemoryPressures TCPMemoryPressuresChrono "
+    "TCPSACKDiscard TCPDSACKIgnoredOld TCPDSACKIgnoredNoUndo TCPSpuriousRTOs TCPMD5NotFound "
+    "TCPMD5Unexpected TCPMD5Failure TCPSackShifted TCPSackMerged TCPSackShiftFallback "
+    "TCPBacklogDrop PFMemallocDrop TCPMinTTLDrop TCPDeferAcceptDrop IPReversePathFilter "
+    "TCPTimeWaitOverflow TCPReqQFullDoCookies TCPReqQFullDrop TCPRetransFail TCPRcvCoalesce "
+    "TCPOFOQueue TCPOFODrop TCPOFOMerge TCPChallengeACK TCPSYNChallenge TCPFastOpenActive "
+    "TCPFastOpenActiveFail TCPFastOpenPassive TCPFastOpenPassiveFail "
+    "TCPFastOpenListenOverflow TCPFastOpenCookieReqd TCPFastOpenBlackhole "
+    "TCPSpuriousRtxHostQueues BusyPollRxPackets TCPAutoCorking TCPFromZeroWindowAdv "
+    "TCPToZeroWindowAdv TCPWantZeroWindowAdv TCPSynRetrans TCPOrigDataSent "
+    "TCPHystartTrainDetect TCPHystartTrainCwnd TCPHystartDelayDetect TCPHystartDelayCwnd "
+    "TCPACKSkippedSynRecv TCPACKSkippedPAWS TCPACKSkippedSeq TCPACKSkippedFinWait2 "
+    "TCPACKSkippedTimeWait TCPACKSkippedChallenge TCPWinProbe TCPKeepAlive TCPMTUPFail "
+    "TCPMTUPSuccess TCPDelivered TCPDeliveredCE TCPAckCompressed TCPZeroWindowDrop "
+    "TCPRcvQDrop TCPWqueueTooBig TCPFastOpenPassiveAltKey TcpTimeoutRehash "
+    "TcpDuplicateDataRehash TCPDSACKRecvSegs TCPDSACKIgnoredDubious TCPMigrateReqSuccess "
+    "TCPMigrateReqFailure TCPPLBRehash TCPAORequired TCPAOBad TCPAOKeyNotFound TCPAOGood "
+    "TCPAODroppedIcmps";
+
+uint64_t dropped_packets(const net& n, skb_drop_reason reason) {
+    uint64_t sum = 0;
+    for (const auto& sd : n.softnet)
+        if (sd)
+            sum += sd->drops[unsigned(reason)];
+    return sum;
+}
+
+std::string tcp_ext_lines(const net& n) {
+    name_value_lines ext("TcpExt:");
+    for (auto word : tcp_ext_names | std::views::split(' ')) {
+        const std::string_view name(word.begin(), word.end());
+        ext.add(name, name == "IPReversePathFilter"
+                          ? int64_t(dropped_packets(n, skb_drop_reason::IP_RPFILTER))
+                          : 0);
+    }
+    return ext.text();
+}
+
 std::string netstat_file(net& n) {
     snmp_sums s = get_snmp_sums(n);
     name_value_lines ext("IpExt:");
     for (unsigned i = IP_FIRST_EXT; i < unsigned(ipstats_mib::MAX); ++i)
         ext.add(ip_names[i], int64_t(s.ip[i]));
-    return ext.text();
+    return tcp_ext_lines(n) + ext.text();
 }
 
 std::string dev_file(net& n) {

@@ -398,7 +398,7 @@ bool sysctl_accepts(const sysctl_key& key, std::string_view text) {
 
 int sysctl_write(net& n, const sysctl_key& key, std::string_view text) {
     if (!key.value) { // route.flush
-        rt_cache_flush(n);
+        ipv4_sysctl_rtcache_flush(n);
         return 0;
     }
     auto v = to_kept(key, text);
@@ -413,7 +413,7 @@ int sysctl_write(net& n, const sysctl_key& key, std::string_view text) {
         neigh_parms_write(n, key.parms, key.field, *v);
     else
         *key.value = *v;
-    if (key.path.starts_with("net/ipv4/route/"))
+    if (key.path.starts_with("net/ipv4/route/") || key.path == "net/ipv4/rt_cache_rebuild_count")
         rt_sysctl_changed(n);
     if (!key.parms)
         rt_cache_flush(n); // what a cached route was decided by may have changed

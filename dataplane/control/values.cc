@@ -248,6 +248,8 @@ bool parse_value(command& c, const keyword& key, const std::string& word, bool f
         a->prefix = *v;
         return true;
     }
+    case takes::broadcast:
+        return word == "+" || word == "-" || parse_ipv4(word) || c.expected("inet address", word);
     case takes::prefix: {
         auto v = parse_prefix(word);
         if (!v)

@@ -73,10 +73,15 @@ inline bool is_port(const net_device* dev) { return dev->netdev_ops == &port_net
 
 /// Receives up to NET_RX_BURST frames of queue q; counts them. Owner of the queue.
 uint16_t port_rx_burst(port& p, uint16_t q, rte_mbuf** m, softnet_data& sd);
-/// Stages one frame for sending from slot sd.cpu, flushing when full. Counts happen when it is sent.
-void port_stage(port& p, softnet_data& sd, rte_mbuf* m);
 /// Sends what the slot staged (or hands it to the owner); unsent frames are counted drops (TX_RING_FULL).
 void port_flush(port& p, softnet_data& sd);
+/// Stages one frame for sending from slot sd.cpu, flushing when full. Counts happen when it is sent.
+inline void port_stage(port& p, softnet_data& sd, rte_mbuf* m) {
+    tx_stage& st = p.stage[sd.cpu];
+    st.m[st.n++] = m;
+    if (unlikely(st.n == TX_STAGE))
+        port_flush(p, sd);
+}
 /// Owner: sends what others handed over. Returns how many.
 unsigned port_serve_handover(port& p, softnet_data& sd);
 /// Owner of the port, now and then: frames the driver took but could not send (oerrors) become counted

@@ -78,13 +78,6 @@ void port_flush(port& p, softnet_data& sd) {
     st.n = 0;
 }
 
-void port_stage(port& p, softnet_data& sd, rte_mbuf* m) {
-    tx_stage& st = p.stage[sd.cpu];
-    st.m[st.n++] = m;
-    if (unlikely(st.n == TX_STAGE))
-        port_flush(p, sd);
-}
-
 /// ndo_start_xmit of ports. The control slot is in no loop that would flush it: it hands over at once.
 void port_xmit(sk_buff* skb, net_device* dev) {
     port& p = *port_of(dev);

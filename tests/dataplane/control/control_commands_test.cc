@@ -391,7 +391,8 @@ TEST_F(Commands, FilesInTheKernelsFormat) {
     EXPECT_THAT(r.must("cat /proc/net/snmp"),
                 StartsWith("Ip: Forwarding DefaultTTL InReceives InHdrErrors "));
     EXPECT_THAT(r.must("cat /proc/net/netstat"),
-                StartsWith("IpExt: InNoRoutes InTruncatedPkts InMcastPkts "));
+                AllOf(StartsWith("TcpExt: SyncookiesSent SyncookiesRecv "),
+                      HasSubstr("\nIpExt: InNoRoutes InTruncatedPkts InMcastPkts ")));
     EXPECT_THAT(r.must("cat /proc/net/dev"),
                 HasSubstr("\n    p0:       0       0    0    0    0     0          0         0"));
     for (const char* report :
