@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Build slabfwd and run all of its tests:
-#   tests/run.sh            the release build and all its tests; installs missing packages first (as root, Debian 12)
-#   tests/run.sh STEP...    only these: layers release replay live conformance; and asan, tsan: the unit tests
-#                           (with asan the replays, too) under the sanitizers
+#   tests/run.sh            everything; installs missing packages first (as root, Debian 12)
+#   tests/run.sh STEP...    only these: layers release replay live conformance; asan: unit tests, replays and
+#                           two live tests under AddressSanitizer and UBSan; tsan: what has threads under TSan
 # Logs are in build/logs. The last line counts; the exit status is 0 when nothing failed.
 # SLABFWD_SHARED names the folder with the recorded kernel cases and real captures; what needs it is
 # skipped without. SLABFWD_NO_SKIP=1 makes a skipped test a failed one.
@@ -14,9 +14,8 @@ cd "$top"
 logs=$top/build/logs
 mkdir -p "$logs"
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:abort_on_error=0}
-export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$top/tests/lsan.supp:print_suppressions=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-export TSAN_OPTIONS=${TSAN_OPTIONS:-suppressions=$top/tests/tsan.supp:halt_on_error=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1}
 
 # step NAME COMMAND...: run it into a log, add the counts of its last line ("N passed, N failed, N skipped")
 step() {
@@ -87,7 +86,7 @@ do_live() { step live tests/live/run.sh; }
 do_conformance() { step conformance tests/conformance/run.sh; }
 
 steps=("$@")
-((${#steps[@]})) || steps=(layers release replay live conformance)
+((${#steps[@]})) || steps=(layers release replay live conformance asan tsan)
 for name in "${steps[@]}"; do
     declare -F "do_$name" >/dev/null || { echo "run.sh: no step '$name'" >&2; exit 2; }
 done

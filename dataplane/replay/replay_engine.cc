@@ -207,7 +207,8 @@ void replay_engine::write_drop(const sk_buff* skb, skb_drop_reason reason) {
     flat_.assign(fill + front + m->pkt_len, 0);
     if (be16_t type = skb->protocol ? skb->protocol : cpu_to_be16(ETH_P_IP); fill)
         std::memcpy(flat_.data() + 12, &type, sizeof type);
-    std::memcpy(flat_.data() + fill, skb_data(skb) - front, front);
+    if (front) // nothing at all may be there: an empty frame
+        std::memcpy(flat_.data() + fill, skb_data(skb) - front, front);
     skb_copy_bits(skb, 0, flat_.data() + fill + front, m->pkt_len);
 
     const net_device* in = skb->skb_iif ? dev_get_by_index(*r_.n, skb->skb_iif) : skb->dev;

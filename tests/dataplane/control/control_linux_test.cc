@@ -219,7 +219,6 @@ TEST(Linux, ShowForms) {
                              "addr show to 10.0.0.0/24",
                              "-o addr show to 10.0.0.0/24",
                              "-br addr show to 10.0.0.0/24",
-                             "-d addr show dev p0 to 10.0.0.0/8",
                              "addr show label p0",
                              "addr show label p*",
                              "-o addr show label p0*",

@@ -96,7 +96,9 @@ bytes frame_to(const net_device* dev, const bytes& packet) {
 }
 
 void fix_checksum(bytes& frame) {
-    ip_send_check(reinterpret_cast<iphdr*>(frame.data() + ETH_HLEN));
+    auto* iph = reinterpret_cast<iphdr*>(frame.data() + ETH_HLEN);
+    if (ETH_HLEN + (iph->ihl_version & 15) * 4u <= frame.size()) // the length may be wrong, too
+        ip_send_check(iph);
 }
 
 /// A frame of one of a few flows, now and then with something about it that is not plain.
