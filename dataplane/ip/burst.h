@@ -33,7 +33,6 @@ struct ip_burst {
     rte_mbuf* m[NET_RX_BURST];
     iphdr* iph[NET_RX_BURST];
     rtable* rt[NET_RX_BURST];
-    uint32_t hash[NET_RX_BURST];
     uint64_t hh[NET_RX_BURST][2];
     burst_exit exit[NET_RX_BURST];
 
@@ -49,6 +48,17 @@ struct ip_burst {
 template <class F> [[gnu::always_inline]] inline void for_each_bit(uint32_t mask, F f) {
     for (; mask; mask &= mask - 1)
         f(unsigned(std::countr_zero(mask)));
+}
+
+/// Calls f(i) for each packet that is still in the burst. All of them, the common case, is a plain loop.
+template <class F> [[gnu::always_inline]] inline void for_each_live(const ip_burst& b, F f) {
+    const uint32_t live = b.live();
+    const unsigned count = b.count; // f writes to the burst: read it once
+    if (likely(live == b.all()))
+        for (unsigned i = 0; i < count; ++i)
+            f(i);
+    else
+        for_each_bit(live, f);
 }
 
 /// Gives packet i its sk_buff (data at the IP header) unless it has one.

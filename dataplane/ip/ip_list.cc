@@ -10,6 +10,7 @@
 // Door: netif_receive_burst. Threads: the worker that received the burst; under RCU to its end.
 // Origin: ip_list_rcv, ip_sublist_rcv, ip_list_rcv_finish (net/ipv4/ip_input.c); the checks are
 // ip_rcv_core's, ip_forward's and neigh_hh_output's, for the case that all of them pass.
+#include <bit>
 #include <cstring>
 
 #include <rte_prefetch.h>
@@ -25,45 +26,54 @@ namespace {
 /// EtherType IPv4 followed by version 4, 20 bytes of header, as a little-endian load at byte 12.
 constexpr uint32_t ETH_IP_IHL5 = 0x00450008, ETH_IP_IHL5_MASK = 0x00ffffff;
 constexpr uint64_t MAC_MASK = 0x0000ffffffffffff;
+constexpr uint8_t INET_ECN_MASK = 3;
 /// Receive flags that take a frame off the path: a tag the driver stripped, a bad header checksum.
 constexpr uint64_t RX_NOT_PLAIN = RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_IP_CKSUM_BAD;
 
-template <class T> [[gnu::always_inline]] inline T load(const void* p) {
+template <class T>
+[[gnu::always_inline]] inline T load(const void* p) {
     T v;
     std::memcpy(&v, p, sizeof v);
     return v;
 }
 
-/// Sum of the five words of a header without options; 0xffff when its checksum is right.
+/// Is the one's complement sum over a header without options that of a right checksum? Adding a word
+/// to itself with its halves exchanged leaves the folded sum, end-around carry and all, in the upper.
 [[gnu::always_inline]] inline bool checksum_ok(const iphdr* iph) {
     const char* p = reinterpret_cast<const char*>(iph);
-    uint64_t s = load<uint64_t>(p);
-    uint64_t t = load<uint64_t>(p + 8);
-    s += t;
-    s += s < t;
-    s = (s & 0xffffffff) + (s >> 32) + load<uint32_t>(p + 16);
-    s = (s & 0xffffffff) + (s >> 32);
-    s = (s & 0xffff) + (s >> 16);
-    s = (s & 0xffff) + (s >> 16);
-    return s == 0xffff;
+    uint64_t sum = 0; // five words of 32 bits: no carry is lost
+    for (unsigned i = 0; i < sizeof(iphdr); i += sizeof(uint32_t))
+        sum += load<uint32_t>(p + i);
+    sum += std::rotr(sum, 32);
+    uint32_t half = uint32_t(sum >> 32);
+    half += std::rotr(half, 16);
+    return half >= 0xffff0000;
 }
 
 /// Frames for our MAC that carry IPv4 without options stay.
 void eth_type_trans_list(ip_burst& b) {
-    uint64_t mac = 0;
+    // One comparison says whom a frame is for: us, or, where a replayed capture's unicast frames count
+    // as sent to us whatever their MAC, anybody but a group.
+    uint64_t mask = MAC_MASK, mac = 0;
     std::memcpy(&mac, b.dev->dev_addr, ETH_ALEN);
-    // A replayed capture's unicast frames count as sent to us, whatever their MAC.
-    bool any_mac = is_port(b.dev) && !port_of(b.dev)->keep_mac;
+    if (is_port(b.dev) && !port_of(b.dev)->keep_mac) {
+        mask = 1;
+        mac = 0;
+    }
     for (unsigned i = 0; i < b.count; ++i)
         rte_prefetch0(rte_pktmbuf_mtod(b.m[i], void*));
     for (unsigned i = 0; i < b.count; ++i) {
         rte_mbuf* m = b.m[i];
-        const char* eth = rte_pktmbuf_mtod(m, const char*);
-        b.iph[i] = reinterpret_cast<iphdr*>(const_cast<char*>(eth) + ETH_HLEN);
-        bool plain = m->data_len >= ETH_HLEN + sizeof(iphdr) && !(m->ol_flags & RX_NOT_PLAIN);
-        plain = plain && (load<uint32_t>(eth + 12) & ETH_IP_IHL5_MASK) == ETH_IP_IHL5;
-        plain = plain && ((load<uint64_t>(eth) & MAC_MASK) == mac || (any_mac && !(eth[0] & 1)));
-        if (unlikely(!plain))
+        char* eth = rte_pktmbuf_mtod(m, char*);
+        b.iph[i] = reinterpret_cast<iphdr*>(eth + ETH_HLEN);
+        if (unlikely(m->data_len < ETH_HLEN + sizeof(iphdr))) {
+            b.leave(i, burst_exit::netif_receive_skb);
+            continue;
+        }
+        const uint64_t odd = (m->ol_flags & RX_NOT_PLAIN) |
+                             ((load<uint32_t>(eth + 12) ^ ETH_IP_IHL5) & ETH_IP_IHL5_MASK) |
+                             ((load<uint64_t>(eth) ^ mac) & mask);
+        if (unlikely(odd))
             b.leave(i, burst_exit::netif_receive_skb);
     }
 }
@@ -91,112 +101,174 @@ void eth_type_trans_list(ip_burst& b) {
     });
 }
 
+/// How long the datagram says it is fits the frame: bytes behind it are padding and go. False: not plain.
+[[gnu::noinline]] bool ip_trim(rte_mbuf* m, uint32_t tot_len) {
+    const uint32_t len = m->pkt_len - ETH_HLEN;
+    if (tot_len < sizeof(iphdr) || tot_len > len || m->nb_segs != 1)
+        return false;
+    m->pkt_len = tot_len + ETH_HLEN;
+    m->data_len = uint16_t(tot_len + ETH_HLEN);
+    return true;
+}
+
+void count_ect(ip_burst& b, unsigned n, unsigned tos_of_all) {
+    auto& ip = b.sd->ip_statistics;
+    if (likely((tos_of_all & INET_ECN_MASK) == 0))
+        return ip[ipstats_mib::NOECTPKTS].add(n);
+    for_each_live(b, [&](unsigned i) {
+        ip[ipstats_mib(unsigned(ipstats_mib::NOECTPKTS) + (b.iph[i]->tos & INET_ECN_MASK))].add(1);
+    });
+}
+
 /// Every check of ip_rcv_core that a plain header passes; what fails one is for ip_rcv_core to judge.
 void ip_rcv_list(ip_burst& b) {
-    uint64_t octets = 0, n = 0;
-    uint32_t ect[4] = {};
-    for_each_bit(b.live(), [&](unsigned i) {
+    uint64_t octets = 0;
+    unsigned tos_of_all = 0;
+    for_each_live(b, [&](unsigned i) {
         rte_mbuf* m = b.m[i];
         const iphdr* iph = b.iph[i];
-        uint32_t len = m->pkt_len - ETH_HLEN, tot_len = be16_to_cpu(iph->tot_len);
-        bool good = (m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD ||
-                    checksum_ok(iph);
-        good = good && tot_len >= sizeof(iphdr) && tot_len <= len;
-        good = good && (tot_len == len || m->nb_segs == 1);
-        if (unlikely(!good))
+        const uint32_t len = m->pkt_len - ETH_HLEN, tot_len = be16_to_cpu(iph->tot_len);
+        bool good = checksum_ok(iph) ||
+                    (m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD;
+        if (unlikely(!good || (tot_len != len && !ip_trim(m, tot_len))))
             return b.leave(i, burst_exit::netif_receive_skb);
-        m->pkt_len = tot_len + ETH_HLEN; // bytes behind the datagram are padding
-        if (m->nb_segs == 1)
-            m->data_len = uint16_t(tot_len + ETH_HLEN);
         octets += len;
-        ++n;
-        ++ect[iph->tos & 3];
+        tos_of_all |= iph->tos;
     });
+    const unsigned n = unsigned(std::popcount(b.live()));
     auto& ip = b.sd->ip_statistics;
     ip[ipstats_mib::INPKTS].add(n);
     ip[ipstats_mib::INOCTETS].add(octets);
-    for (unsigned e = 0; e < 4; ++e)
-        ip[ipstats_mib(unsigned(ipstats_mib::NOECTPKTS) + e)].add(ect[e]);
+    count_ect(b, n, tos_of_all);
     if (const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_PRE_ROUTING); unlikely(e != nullptr))
         nf_hook_list(b, NF_INET_PRE_ROUTING, e);
+}
+
+/// What a burst asks the route cache, but for the addresses and TOS, and how it is compared: three words
+/// of an entry's first line, as they lie there.
+struct cache_question {
+    uint64_t iif;     ///< iif, oif 0 and mark 0
+    uint64_t current; ///< TOS 0, plain, and the generation
+
+    explicit cache_question(const ip_burst& b)
+        : iif(uint16_t(b.dev->ifindex)),
+          current(uint64_t(b.nd_net->ipv4.rt_genid.load(std::memory_order_acquire)) << 32 | 1u << 8) {}
+    [[gnu::always_inline]] bool answered_by(const rtable* rt, const iphdr* iph) const {
+        const char* key = reinterpret_cast<const char*>(&rt->key);
+        const uint64_t addresses = std::rotr(load<uint64_t>(&iph->saddr), 32);
+        return ((load<uint64_t>(key) ^ addresses) | (load<uint64_t>(key + 8) ^ iif) |
+                (load<uint64_t>(key + 16) ^ (current | (iph->tos & INET_DSCP_MASK)))) == 0;
+    }
+};
+static_assert(offsetof(iphdr, daddr) == offsetof(iphdr, saddr) + 4);
+static_assert(offsetof(rt_key, saddr) == 4 && offsetof(rt_key, iif) == 8 && offsetof(rt_key, tos) == 16);
+static_assert(offsetof(rtable, rt_genid) == 20);
+
+/// The entry that answers, behind the first of its chain; null: none, or not a plain one.
+[[gnu::noinline]] rtable* rt_cache_search(rtable* rt, const iphdr* iph, const cache_question& q,
+                                          uint32_t* searched) {
+    while (rt && !q.answered_by(rt, iph)) {
+        ++*searched;
+        rt = rt->dst.rt_next ? rt_from_dst(rt->dst.rt_next) : nullptr;
+    }
+    return rt;
 }
 
 /// The route cache: a hit of the current generation that is a plain forward stays.
 void ip_rcv_finish_list(ip_burst& b) {
     const rt_hash_shard& shard = *b.sd->rt_shard;
-    const uint32_t genid = b.nd_net->ipv4.rt_genid.load(std::memory_order_acquire);
-    const uint32_t iif = uint32_t(b.dev->ifindex);
-    uint32_t live = b.live();
-    for_each_bit(live, [&](unsigned i) {
-        b.hash[i] = rt_hash_seeded(b.iph[i]->daddr, b.iph[i]->saddr, iif, shard.rt_hash_seed) &
-                    shard.rt_hash_mask;
-        rte_prefetch0(&shard.rt_hash_table[b.hash[i]]);
+    const uint32_t jiffies = uint32_t(b.sd->jiffies);
+    const cache_question question(b);
+    dst_entry** bucket[NET_RX_BURST];
+    for_each_live(b, [&](unsigned i) {
+        const iphdr* iph = b.iph[i];
+        bucket[i] = &shard.rt_hash_table[rt_hash_seeded(iph->daddr, iph->saddr, uint32_t(question.iif),
+                                                        shard.rt_hash_seed) &
+                                         shard.rt_hash_mask];
+        rte_prefetch0(bucket[i]);
     });
-    for_each_bit(live, [&](unsigned i) {
-        dst_entry* head = shard.rt_hash_table[b.hash[i]];
+    for_each_live(b, [&](unsigned i) {
+        dst_entry* head = *bucket[i];
         b.rt[i] = head ? rt_from_dst(head) : nullptr;
         rte_prefetch0(b.rt[i]);
     });
-    uint32_t hits = 0, searched = 0;
-    for_each_bit(live, [&](unsigned i) {
-        const iphdr* iph = b.iph[i];
-        rt_key key{iph->daddr, iph->saddr, uint16_t(iif), 0, 0, uint8_t(iph->tos & INET_DSCP_MASK), {}};
+    uint32_t searched = 0;
+    for_each_live(b, [&](unsigned i) {
         rtable* rt = b.rt[i];
-        uint32_t skipped = 0;
-        while (rt && !(rt_key_equal(rt->key, key) && rt->rt_genid == genid)) {
-            ++skipped;
-            rt = rt->dst.rt_next ? rt_from_dst(rt->dst.rt_next) : nullptr;
+        if (unlikely(!rt || !question.answered_by(rt, b.iph[i]))) {
+            b.rt[i] = rt = rt_cache_search(rt, b.iph[i], question, &searched);
+            if (!rt)
+                return b.leave(i, burst_exit::ip_rcv_finish);
         }
-        if (unlikely(!rt || !rt->plain()))
-            return b.leave(i, burst_exit::ip_rcv_finish);
-        b.rt[i] = rt;
         rte_prefetch0(rt->dst.neighbour);
-        ++hits;
-        searched += skipped;
         ++rt->dst.__use;
-        rt->dst.lastuse = uint32_t(b.sd->jiffies);
+        rt->dst.lastuse = jiffies;
     });
-    b.sd->rt_stat[rt_cache_stat::in_hit].add(hits);
+    b.sd->rt_stat[rt_cache_stat::in_hit].add(unsigned(std::popcount(b.live())));
     b.sd->rt_stat[rt_cache_stat::in_hlist_search].add(searched);
 }
 
 /// ip_forward for routes that are a plain forward: TTL, mtu; then FORWARD.
 void ip_forward_list(ip_burst& b) {
-    uint64_t n = 0;
-    for_each_bit(b.live(), [&](unsigned i) {
+    // Most of a burst goes to few next hops: the header of the one before is read once.
+    const neighbour* last = nullptr;
+    uint64_t hh[2] = {};
+    for_each_live(b, [&](unsigned i) {
         iphdr* iph = b.iph[i];
         const rtable* rt = b.rt[i];
         bool plain = iph->ttl > 1 && be16_to_cpu(iph->tot_len) <= rt->dst.mtu;
-        plain = plain && neigh_hh_read(rt->dst.neighbour, b.hh[i]);
+        if (unlikely(rt->dst.neighbour != last)) {
+            last = neigh_hh_read(rt->dst.neighbour, hh) ? rt->dst.neighbour : nullptr;
+            plain = plain && last;
+        }
         if (unlikely(!plain))
             return b.leave(i, burst_exit::ip_forward);
+        b.hh[i][0] = hh[0];
+        b.hh[i][1] = hh[1];
         ip_decrease_ttl(iph);
-        ++n;
     });
     // Counted before the hooks, as in the kernel: what FORWARD drops is a forwarded datagram all the same.
-    b.sd->ip_statistics[ipstats_mib::OUTFORWDATAGRAMS].add(n);
+    b.sd->ip_statistics[ipstats_mib::OUTFORWDATAGRAMS].add(unsigned(std::popcount(b.live())));
     if (const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_FORWARD); unlikely(e != nullptr))
         nf_hook_list(b, NF_INET_FORWARD, e);
 }
 
-/// Puts the cached link header in front and the frame on its port's stage.
-[[gnu::always_inline]] inline void neigh_hh_output(ip_burst& b, unsigned i) {
-    rte_mbuf* m = b.m[i];
-    std::memcpy(reinterpret_cast<char*>(b.iph[i]) - 16, b.hh[i], 16);
-    if (unlikely(b.skbs >> i & 1)) { // back to the Ethernet header
-        m->data_off = uint16_t(m->data_off - ETH_HLEN);
-        m->data_len = uint16_t(m->data_len + ETH_HLEN);
-        m->pkt_len += ETH_HLEN;
-    }
+/// A device that is no port takes its frames one by one.
+[[gnu::noinline]] void dev_hard_start_xmit(ip_burst& b, unsigned i) {
     net_device* dev = b.rt[i]->dst.dev;
-    if (likely(is_port(dev)))
-        return port_stage(*port_of(dev), *b.sd, m);
-    sk_buff* skb = skb_from_mbuf(m); // a device of another kind takes frames one by one
+    sk_buff* skb = skb_from_mbuf(b.m[i]);
     if (!(b.skbs >> i & 1))
         skb_init(skb, dev, b.sd->now_ns);
     skb->dev = dev;
     dev->netdev_ops->ndo_start_xmit(skb, dev);
 }
+
+/// Where the packets of a burst go: most of it leaves by one device, whose stage is looked up once.
+struct burst_output {
+    const net_device* dev = nullptr;
+    tx_stage* stage = nullptr; ///< null: not a port
+    uint64_t octets = 0;       ///< of IP datagrams
+
+    /// Puts the cached link header in front and the frame on its port's stage.
+    [[gnu::always_inline]] void neigh_hh_output(ip_burst& b, unsigned i) {
+        rte_mbuf* m = b.m[i];
+        std::memcpy(reinterpret_cast<char*>(b.iph[i]) - 16, b.hh[i], 16);
+        if (unlikely(b.skbs >> i & 1)) { // back to the Ethernet header
+            m->data_off = uint16_t(m->data_off - ETH_HLEN);
+            m->data_len = uint16_t(m->data_len + ETH_HLEN);
+            m->pkt_len += ETH_HLEN;
+        }
+        if (unlikely(b.rt[i]->dst.dev != dev)) {
+            dev = b.rt[i]->dst.dev;
+            stage = is_port(dev) ? &port_tx_stage(*port_of(dev), *b.sd) : nullptr;
+        }
+        octets += m->pkt_len - ETH_HLEN;
+        if (likely(stage != nullptr))
+            port_stage(*stage, m);
+        else
+            dev_hard_start_xmit(b, i);
+    }
+};
 
 /// A packet that is not plain goes on alone, from the stage that it did not pass.
 [[gnu::noinline]] void leave_burst(ip_burst& b, unsigned i) {
@@ -216,22 +288,21 @@ void ip_forward_list(ip_burst& b) {
 void ip_output_list(ip_burst& b) {
     if (const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_POST_ROUTING); unlikely(e != nullptr))
         nf_hook_list(b, NF_INET_POST_ROUTING, e);
-    uint64_t octets = 0;
-    uint32_t live = b.live();
-    for_each_bit(live, [&](unsigned i) { octets += be16_to_cpu(b.iph[i]->tot_len); });
-    b.sd->ip_statistics[ipstats_mib::OUTPKTS].add(unsigned(std::popcount(live)));
-    b.sd->ip_statistics[ipstats_mib::OUTOCTETS].add(octets);
+    burst_output out;
+    const uint32_t live = b.live();
     if (likely(live == b.all())) {
-        for (unsigned i = 0; i < b.count; ++i)
-            neigh_hh_output(b, i);
-        return;
+        for (unsigned i = 0, count = b.count; i < count; ++i)
+            out.neigh_hh_output(b, i);
+    } else {
+        for_each_bit(b.all() & ~b.gone, [&](unsigned i) {
+            if (live >> i & 1)
+                out.neigh_hh_output(b, i);
+            else
+                leave_burst(b, i);
+        });
     }
-    for_each_bit(b.all() & ~b.gone, [&](unsigned i) {
-        if (live >> i & 1)
-            neigh_hh_output(b, i);
-        else
-            leave_burst(b, i);
-    });
+    b.sd->ip_statistics[ipstats_mib::OUTPKTS].add(unsigned(std::popcount(live)));
+    b.sd->ip_statistics[ipstats_mib::OUTOCTETS].add(out.octets);
 }
 
 } // namespace

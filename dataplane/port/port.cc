@@ -98,6 +98,10 @@ std::string attach(net& n, port& p, const std::string& name) {
     p.rx_owner.assign(p.nb_rx_queues, 0);
     p.tx_queue.assign(n.nr_cpus(), -1);
     p.stage.resize(n.nr_cpus());
+    for (unsigned cpu = 0; cpu < n.nr_cpus(); ++cpu) {
+        p.stage[cpu].p = &p;
+        p.stage[cpu].sd = n.softnet[cpu].get();
+    }
     p.handover = rte_ring_create(fmt::format("hand{}", p.port_id).c_str(), 1024, SOCKET_ID_ANY,
                                  RING_F_SC_DEQ);
     if (!p.handover)

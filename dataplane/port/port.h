@@ -23,9 +23,14 @@ namespace slabfwd {
 
 constexpr uint16_t NET_RX_BURST = 32, TX_STAGE = 64;
 
+struct port;
+
 /// Frames waiting to be sent by one worker on one port.
 struct alignas(64) tx_stage {
-    uint16_t n = 0;
+    uint32_t n = 0;
+    uint32_t bytes = 0; ///< of the n frames
+    port* p = nullptr;
+    softnet_data* sd = nullptr;
     rte_mbuf* m[TX_STAGE];
 };
 
@@ -75,12 +80,14 @@ inline bool is_port(const net_device* dev) { return dev->netdev_ops == &port_net
 uint16_t port_rx_burst(port& p, uint16_t q, rte_mbuf** m, softnet_data& sd);
 /// Sends what the slot staged (or hands it to the owner); unsent frames are counted drops (TX_RING_FULL).
 void port_flush(port& p, softnet_data& sd);
-/// Stages one frame for sending from slot sd.cpu, flushing when full. Counts happen when it is sent.
-inline void port_stage(port& p, softnet_data& sd, rte_mbuf* m) {
-    tx_stage& st = p.stage[sd.cpu];
+/// Where the slot stages frames for the port.
+inline tx_stage& port_tx_stage(port& p, const softnet_data& sd) { return p.stage[sd.cpu]; }
+/// Stages one frame for sending, flushing when full. Counts happen when it is sent.
+[[gnu::always_inline]] inline void port_stage(tx_stage& st, rte_mbuf* m) {
     st.m[st.n++] = m;
+    st.bytes += m->pkt_len;
     if (unlikely(st.n == TX_STAGE))
-        port_flush(p, sd);
+        port_flush(*st.p, *st.sd);
 }
 /// Owner: sends what others handed over. Returns how many.
 unsigned port_serve_handover(port& p, softnet_data& sd);

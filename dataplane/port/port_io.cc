@@ -31,10 +31,8 @@ uint64_t driver_oerrors(const port& p) {
     return rte_eth_stats_get(p.port_id, &s) == 0 ? s.oerrors : 0;
 }
 
-void send_now(port& p, softnet_data& sd, uint16_t queue, rte_mbuf** m, uint16_t n) {
-    uint64_t bytes = 0;
-    for (uint16_t i = 0; i < n; ++i)
-        bytes += m[i]->pkt_len;
+/// `bytes`: of all n frames.
+void send_now(port& p, softnet_data& sd, uint16_t queue, rte_mbuf** m, uint16_t n, uint64_t bytes) {
     uint16_t sent = rte_eth_tx_burst(p.port_id, queue, m, n);
     if (unlikely(sent < n)) {
         for (uint16_t i = sent; i < n; ++i)
@@ -72,17 +70,17 @@ void port_flush(port& p, softnet_data& sd) {
     if (!st.n)
         return;
     if (int q = p.tx_queue[sd.cpu]; likely(q >= 0))
-        send_now(p, sd, uint16_t(q), st.m, st.n);
+        send_now(p, sd, uint16_t(q), st.m, uint16_t(st.n), st.bytes);
     else
-        hand_over(p, sd, st.m, st.n);
-    st.n = 0;
+        hand_over(p, sd, st.m, uint16_t(st.n));
+    st.n = st.bytes = 0;
 }
 
 /// ndo_start_xmit of ports. The control slot is in no loop that would flush it: it hands over at once.
 void port_xmit(sk_buff* skb, net_device* dev) {
     port& p = *port_of(dev);
     softnet_data& sd = *this_softnet();
-    port_stage(p, sd, skb_mbuf(skb));
+    port_stage(port_tx_stage(p, sd), skb_mbuf(skb));
     if (unlikely(p.tx_queue[sd.cpu] < 0))
         port_flush(p, sd);
 }
@@ -90,8 +88,11 @@ void port_xmit(sk_buff* skb, net_device* dev) {
 unsigned port_serve_handover(port& p, softnet_data& sd) {
     rte_mbuf* m[TX_STAGE];
     unsigned n = rte_ring_dequeue_burst(p.handover, reinterpret_cast<void**>(m), TX_STAGE, nullptr);
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < n; ++i)
+        bytes += m[i]->pkt_len;
     if (n)
-        send_now(p, sd, uint16_t(p.tx_queue[sd.cpu]), m, uint16_t(n));
+        send_now(p, sd, uint16_t(p.tx_queue[sd.cpu]), m, uint16_t(n), bytes);
     return n;
 }
 

@@ -11,7 +11,7 @@
 #   stop [SIGNAL]                          end the router: exit status 0, nothing lost, caches empty
 #   no_answer NAME ADDRESS [PATTERN]       a ping from NAME gets no echo, but this error
 #   refused COMMAND... / because PATTERN   the command fails with a message / that says this
-#   eventually SECONDS COMMAND..., fail TEXT, skip TEXT
+#   eventually SECONDS COMMAND..., listens NAME PORT, fail TEXT, skip TEXT
 #
 # A test is a list of commands; the first that fails ends it (set -e). See ping_test.sh.
 
@@ -162,6 +162,11 @@ shows() {
 }
 
 # The command, again and again until it succeeds.
+# A server on host NAME accepts connections to PORT.
+listens() {
+    [[ -n $(on "$1" ss -Hltn "sport = $2") ]]
+}
+
 eventually() {
     local end=$((SECONDS + $1))
     shift

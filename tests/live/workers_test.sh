@@ -9,6 +9,7 @@ port_options() {
 }
 router <<<"$two_ports"
 on b iperf3 -s -1 -D -p 5201
+eventually 10 listens b 5201
 on a ping -n -c 100 -i 0.01 -q 10.0.1.2 >/dev/null &
 pings=$!
 on a iperf3 -c 10.0.1.2 -p 5201 -t 2 -P 4 >/dev/null

@@ -109,7 +109,7 @@ def main():
         run = subprocess.run(
             ["valgrind", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", "--compress-strings=no",
              f"--callgrind-out-file={path('profile')}", "--toggle-collect=slabfwd::worker_turn*",
-             slabfwd, "replay", "--config", path("config"), "--in", f"p0={path('in.pcap')}",
+             slabfwd, "replay", "--no-huge", "--config", path("config"), "--in", f"p0={path('in.pcap')}",
              "--out", f"p1={path('out.pcap')}"], capture_output=True, text=True, timeout=240)
         if run.returncode:
             sys.exit(f"replay under callgrind failed:\n{run.stdout}\n{run.stderr}")
