@@ -17,14 +17,13 @@
 
 #include "dataplane/ip/burst.h"
 #include "dataplane/ip/ip.h"
+#include "dataplane/ip/ip_rcv_check.h"
 #include "dataplane/worker/worker.h"
 
 namespace slabfwd {
 
 namespace {
 
-/// EtherType IPv4 followed by version 4, 20 bytes of header, as a little-endian load at byte 12.
-constexpr uint32_t ETH_IP_IHL5 = 0x00450008, ETH_IP_IHL5_MASK = 0x00ffffff;
 constexpr uint64_t MAC_MASK = 0x0000ffffffffffff;
 constexpr uint8_t INET_ECN_MASK = 3;
 /// Receive flags that take a frame off the path: a tag the driver stripped, a bad header checksum.
@@ -37,45 +36,40 @@ template <class T>
     return v;
 }
 
-/// Is the one's complement sum over a header without options that of a right checksum? Adding a word
-/// to itself with its halves exchanged leaves the folded sum, end-around carry and all, in the upper.
-[[gnu::always_inline]] inline bool checksum_ok(const iphdr* iph) {
-    const char* p = reinterpret_cast<const char*>(iph);
-    uint64_t sum = 0; // five words of 32 bits: no carry is lost
-    for (unsigned i = 0; i < sizeof(iphdr); i += sizeof(uint32_t))
-        sum += load<uint32_t>(p + i);
-    sum += std::rotr(sum, 32);
-    uint32_t half = uint32_t(sum >> 32);
-    half += std::rotr(half, 16);
-    return half >= 0xffff0000;
+/// Stands for a frame that is too short to be looked at; not plain, whatever it is asked.
+constexpr char no_frame[ETH_HLEN + sizeof(iphdr)] = {};
+
+/// Whom the frames of the burst have to be for: us, or, where a replayed capture's unicast frames count as
+/// sent to us whatever their MAC, anybody but a group.
+rcv_address address_of(const net_device* dev) {
+    if (is_port(dev) && !port_of(dev)->keep_mac)
+        return {0, 1};
+    uint64_t mac = 0;
+    std::memcpy(&mac, dev->dev_addr, ETH_ALEN);
+    return {mac, MAC_MASK};
 }
 
-/// Frames for our MAC that carry IPv4 without options stay.
+/// Frames that the driver has nothing to say against and that have room for a header stay.
 void eth_type_trans_list(ip_burst& b) {
-    // One comparison says whom a frame is for: us, or, where a replayed capture's unicast frames count
-    // as sent to us whatever their MAC, anybody but a group.
-    uint64_t mask = MAC_MASK, mac = 0;
-    std::memcpy(&mac, b.dev->dev_addr, ETH_ALEN);
-    if (is_port(b.dev) && !port_of(b.dev)->keep_mac) {
-        mask = 1;
-        mac = 0;
-    }
-    for (unsigned i = 0; i < b.count; ++i)
+    for (unsigned i = 0, count = b.count; i < count; ++i)
         rte_prefetch0(rte_pktmbuf_mtod(b.m[i], void*));
-    for (unsigned i = 0; i < b.count; ++i) {
-        rte_mbuf* m = b.m[i];
-        char* eth = rte_pktmbuf_mtod(m, char*);
-        b.iph[i] = reinterpret_cast<iphdr*>(eth + ETH_HLEN);
-        if (unlikely(m->data_len < ETH_HLEN + sizeof(iphdr))) {
+    for (unsigned i = 0, count = b.count; i < count; ++i) {
+        const rte_mbuf* m = b.m[i];
+        const char* eth = rte_pktmbuf_mtod(m, const char*);
+        if (unlikely((m->ol_flags & RX_NOT_PLAIN) || m->data_len < sizeof no_frame)) {
             b.leave(i, burst_exit::netif_receive_skb);
-            continue;
+            eth = no_frame;
         }
-        const uint64_t odd = (m->ol_flags & RX_NOT_PLAIN) |
-                             ((load<uint32_t>(eth + 12) ^ ETH_IP_IHL5) & ETH_IP_IHL5_MASK) |
-                             ((load<uint64_t>(eth) ^ mac) & mask);
-        if (unlikely(odd))
-            b.leave(i, burst_exit::netif_receive_skb);
+        b.iph[i] = reinterpret_cast<iphdr*>(const_cast<char*>(eth) + ETH_HLEN);
     }
+}
+
+/// Only the checksum is wrong, and a NIC that saw the whole frame says that it is right.
+bool checksum_was_verified(const rte_mbuf* m, const iphdr* iph, rcv_address to) {
+    const char* eth = reinterpret_cast<const char*>(iph) - ETH_HLEN;
+    return (m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD &&
+           (load<uint64_t>(eth) & to.mask) == to.mac &&
+           (load<uint32_t>(eth + 12) & ETH_IP_IHL5_MASK) == ETH_IP_IHL5;
 }
 
 /// PRE_ROUTING, FORWARD or POST_ROUTING for the packets still in the burst.
@@ -122,15 +116,19 @@ void count_ect(ip_burst& b, unsigned n, unsigned tos_of_all) {
 
 /// Every check of ip_rcv_core that a plain header passes; what fails one is for ip_rcv_core to judge.
 void ip_rcv_list(ip_burst& b) {
+    const rcv_address to = address_of(b.dev);
+    if (uint32_t bad = ip_rcv_check(b.iph, b.count, to) & b.live(); unlikely(bad))
+        for_each_bit(bad, [&](unsigned i) {
+            if (!checksum_was_verified(b.m[i], b.iph[i], to))
+                b.leave(i, burst_exit::netif_receive_skb);
+        });
     uint64_t octets = 0;
     unsigned tos_of_all = 0;
     for_each_live(b, [&](unsigned i) {
         rte_mbuf* m = b.m[i];
         const iphdr* iph = b.iph[i];
         const uint32_t len = m->pkt_len - ETH_HLEN, tot_len = be16_to_cpu(iph->tot_len);
-        bool good = checksum_ok(iph) ||
-                    (m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD;
-        if (unlikely(!good || (tot_len != len && !ip_trim(m, tot_len))))
+        if (unlikely(tot_len != len && !ip_trim(m, tot_len)))
             return b.leave(i, burst_exit::netif_receive_skb);
         octets += len;
         tos_of_all |= iph->tos;
