@@ -51,11 +51,10 @@ rcv_address address_of(const net_device* dev) {
 
 /// Frames that the driver has nothing to say against and that have room for a header stay.
 void eth_type_trans_list(ip_burst& b) {
-    for (unsigned i = 0, count = b.count; i < count; ++i)
-        rte_prefetch0(rte_pktmbuf_mtod(b.m[i], void*));
     for (unsigned i = 0, count = b.count; i < count; ++i) {
         const rte_mbuf* m = b.m[i];
         const char* eth = rte_pktmbuf_mtod(m, const char*);
+        rte_prefetch0(eth);
         if (unlikely((m->ol_flags & RX_NOT_PLAIN) || m->data_len < sizeof no_frame)) {
             b.leave(i, burst_exit::netif_receive_skb);
             eth = no_frame;
