@@ -10,6 +10,7 @@
 
 #include "dataplane/control/control.h"
 #include "dataplane/control/ip_commands.h"
+#include "dataplane/control/iptables.h"
 #include "dataplane/control/job.h"
 #include "dataplane/control/proc.h"
 #include "dataplane/control/sysctl.h"
@@ -20,7 +21,6 @@ namespace slabfwd {
 
 namespace {
 
-bool iptables_command(command& c, std::span<const std::string>);
 bool help_command(command& c, std::span<const std::string> words);
 
 struct command_entry {
@@ -35,7 +35,11 @@ constexpr command_entry commands[] = {
     {"ip", "[ OPTIONS ] OBJECT { COMMAND | help }", "links, addresses, routes, rules, neighbours",
      ip_command},
     {"sysctl", "[ -w ] [ -aenNqr ] KEY[=VALUE]...", "tunables", sysctl_command},
-    {"iptables", "[ -t TABLE ] ...", "packet filter", iptables_command},
+    {"iptables", "[ -t TABLE ] -A|-I|-D|-R|-C|-L|-S|-F|-Z|-N|-X|-E|-P ...", "packet filter",
+     iptables_command},
+    {"iptables-save", "[ -c ] [ -t TABLE ]", "the packet filter as text", iptables_save_command},
+    {"iptables-restore", "[ -n ] [ -c ] [ -t ] [ -T TABLE ] FILE",
+     "the packet filter from text, each table at once", iptables_restore_command},
     {"cat", "/proc/...", "the files that scripts read", cat_command},
     {"slabinfo", "[ -j ]", "the slab caches", slabinfo_command},
     {"rt_cache", "[ -j ]", "the route cache: totals and entries", rt_cache_command},
@@ -46,10 +50,6 @@ constexpr command_entry commands[] = {
     {"trace", "[ N ]", "the walk of the next N packets by kernel function", nullptr, trace_start},
     {"help", "[ COMMAND ]", "this, or what an ip object takes", help_command},
 };
-
-bool iptables_command(command& c, std::span<const std::string>) {
-    return c.fail(1, "iptables", "iptables: tables are not built into this version\n");
-}
 
 bool help_command(command& c, std::span<const std::string> words) {
     std::string text;
@@ -202,8 +202,14 @@ tl::expected<void, std::string> control_load_file(net& n, const std::string& pat
     n.rcu.online(n.control_cpu());
     struct batch {
         net& n;
-        explicit batch(net& of) : n(of) { rt_genid_batch_begin(n); }
-        ~batch() { rt_genid_batch_end(n); }
+        explicit batch(net& of) : n(of) {
+            rt_genid_batch_begin(n);
+            ipt_batch_begin(n);
+        }
+        ~batch() {
+            ipt_batch_end(n);
+            rt_genid_batch_end(n);
+        }
     } one_generation(n);
     std::string line, joined;
     unsigned number = 0, first = 0;

@@ -19,6 +19,8 @@ namespace slabfwd {
 enum class burst_exit : uint8_t {
     netif_receive_skb, ///< nothing done yet; data at the Ethernet header
     ip_rcv_finish,     ///< header checked, PRE_ROUTING passed; route wanted
+    ip_forward_finish, ///< FORWARD passed, which has made it longer than the mtu
+    ip_finish_output,  ///< the same of POST_ROUTING
     ip_forward,        ///< on a plain route (rt), but its TTL, length or neighbour is not
 };
 

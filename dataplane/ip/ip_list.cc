@@ -71,26 +71,70 @@ bool checksum_was_verified(const rte_mbuf* m, const iphdr* iph, rcv_address to) 
            (load<uint32_t>(eth + 12) & ETH_IP_IHL5_MASK) == ETH_IP_IHL5;
 }
 
+net_device* nf_burst_out(const nf_hook_burst* h, unsigned i) {
+    return static_cast<ip_burst*>(h->owner)->rt[i]->dst.dev;
+}
+
+sk_buff* nf_burst_skb(nf_hook_burst* h, unsigned i) {
+    ip_burst& b = *static_cast<ip_burst*>(h->owner);
+    sk_buff* skb = burst_skb(b, i);
+    if (h->hook != NF_INET_PRE_ROUTING) {
+        skb_rtable_set(skb, b.rt[i]);
+        skb->cb.flags |= IPSKB_FORWARDED;
+    }
+    if (h->hook == NF_INET_POST_ROUTING)
+        skb->dev = b.rt[i]->dst.dev;
+    return skb;
+}
+
+/// A hook has had packet i in its hands: it may have moved the header, or made it longer.
+void nf_hook_finish(ip_burst& b, unsigned i, unsigned hook) {
+    const iphdr* iph = b.iph[i] = ip_hdr(skb_from_mbuf(b.m[i]));
+    if (hook == NF_INET_PRE_ROUTING) {
+        if (unlikely(iph->ihl_version != 0x45))
+            b.leave(i, burst_exit::ip_rcv_finish);
+    } else if (unlikely(be16_to_cpu(iph->tot_len) > b.rt[i]->dst.mtu)) {
+        b.leave(i, hook == NF_INET_FORWARD ? burst_exit::ip_forward_finish
+                                           : burst_exit::ip_finish_output);
+    }
+}
+
 /// PRE_ROUTING, FORWARD or POST_ROUTING for the packets still in the burst.
 [[gnu::noinline]] void nf_hook_list(ip_burst& b, unsigned hook, const nf_hook_entries* entries) {
-    for_each_bit(b.live(), [&](unsigned i) {
-        sk_buff* skb = burst_skb(b, i);
-        net_device* out = nullptr;
-        if (hook != NF_INET_PRE_ROUTING) {
-            skb_rtable_set(skb, b.rt[i]);
-            out = b.rt[i]->dst.dev;
+    const uint32_t live = b.live();
+    if (!live)
+        return;
+    nf_hook_burst h{.nd_net = b.nd_net,
+                    .hook = hook,
+                    .live = live,
+                    .in = b.dev,
+                    .iph = b.iph,
+                    .m = b.m,
+                    .out = hook == NF_INET_PRE_ROUTING ? nullptr : nf_burst_out,
+                    .make_skb = nf_burst_skb,
+                    .skbs = &b.skbs,
+                    .owner = &b};
+    nf_hook_burst_slow(h, entries);
+    b.gone |= live & ~h.live;
+    for_each_bit(h.live & b.skbs, [&](unsigned i) { nf_hook_finish(b, i, hook); });
+}
+
+/// Does a packet's fate at one of `hooks` hang on those before it (limit, statistic, LOG)? Then none may
+/// overtake a packet that has left the burst.
+bool nf_ordered(const ip_burst& b, uint32_t hooks) {
+    return b.nd_net->nf->ordered.load(std::memory_order_relaxed) & hooks;
+}
+
+/// From the first packet on that has left, or that is not plain(i), all leave at `at`.
+template <class F> [[gnu::noinline]] void keep_order(ip_burst& b, burst_exit at, F plain) {
+    bool behind = false;
+    for_each_bit(b.all() & ~b.gone, [&](unsigned i) {
+        if (b.slow >> i & 1)
+            behind = true;
+        else if (behind || !plain(i)) {
+            behind = true;
+            b.leave(i, at);
         }
-        net_device* in = hook == NF_INET_POST_ROUTING ? nullptr : b.dev;
-        if (hook == NF_INET_POST_ROUTING)
-            skb->dev = out;
-        if (nf_hook_slow(skb, nf_hook_state{hook, in, out, b.nd_net}, entries) != 1) {
-            b.gone |= 1u << i;
-            return;
-        }
-        b.iph[i] = ip_hdr(skb);
-        // A hook may have changed what the cache is asked by, or the header's length.
-        if (hook == NF_INET_PRE_ROUTING && (skb->mark || b.iph[i]->ihl_version != 0x45))
-            b.leave(i, burst_exit::ip_rcv_finish);
     });
 }
 
@@ -121,6 +165,8 @@ void ip_rcv_list(ip_burst& b) {
             if (!checksum_was_verified(b.m[i], b.iph[i], to))
                 b.leave(i, burst_exit::netif_receive_skb);
         });
+    if (unlikely(nf_ordered(b, 1u << NF_INET_PRE_ROUTING)))
+        keep_order(b, burst_exit::netif_receive_skb, [](unsigned) { return true; });
     uint64_t octets = 0;
     unsigned tos_of_all = 0;
     for_each_live(b, [&](unsigned i) {
@@ -141,7 +187,7 @@ void ip_rcv_list(ip_burst& b) {
         nf_hook_list(b, NF_INET_PRE_ROUTING, e);
 }
 
-/// What a burst asks the route cache, but for the addresses and TOS, and how it is compared: three words
+/// What a burst asks the route cache, but for the addresses, TOS and mark, and how it is compared: three words
 /// of an entry's first line, as they lie there.
 struct cache_question {
     uint64_t iif;     ///< iif, oif 0 and mark 0
@@ -150,10 +196,10 @@ struct cache_question {
     explicit cache_question(const ip_burst& b)
         : iif(uint16_t(b.dev->ifindex)),
           current(uint64_t(b.nd_net->ipv4.rt_genid.load(std::memory_order_acquire)) << 32 | 1u << 8) {}
-    [[gnu::always_inline]] bool answered_by(const rtable* rt, const iphdr* iph) const {
+    [[gnu::always_inline]] bool answered_by(const rtable* rt, const iphdr* iph, uint64_t mark) const {
         const char* key = reinterpret_cast<const char*>(&rt->key);
         const uint64_t addresses = std::rotr(load<uint64_t>(&iph->saddr), 32);
-        return ((load<uint64_t>(key) ^ addresses) | (load<uint64_t>(key + 8) ^ iif) |
+        return ((load<uint64_t>(key) ^ addresses) | (load<uint64_t>(key + 8) ^ (iif | mark << 32)) |
                 (load<uint64_t>(key + 16) ^ (current | (iph->tos & INET_DSCP_MASK)))) == 0;
     }
 };
@@ -162,17 +208,18 @@ static_assert(offsetof(rt_key, saddr) == 4 && offsetof(rt_key, iif) == 8 && offs
 static_assert(offsetof(rtable, rt_genid) == 20);
 
 /// The entry that answers, behind the first of its chain; null: none, or not a plain one.
-[[gnu::noinline]] rtable* rt_cache_search(rtable* rt, const iphdr* iph, const cache_question& q,
-                                          uint32_t* searched) {
-    while (rt && !q.answered_by(rt, iph)) {
+[[gnu::noinline]] rtable* rt_cache_search(rtable* rt, const iphdr* iph, uint64_t mark,
+                                          const cache_question& q, uint32_t* searched) {
+    while (rt && !q.answered_by(rt, iph, mark)) {
         ++*searched;
         rt = rt->dst.rt_next ? rt_from_dst(rt->dst.rt_next) : nullptr;
     }
     return rt;
 }
 
-/// The route cache: a hit of the current generation that is a plain forward stays.
-void ip_rcv_finish_list(ip_burst& b) {
+/// The route cache: a hit of the current generation that is a plain forward stays. MARKED: a hook may
+/// have marked those that have an sk_buff.
+template <bool MARKED> void rt_cache_list(ip_burst& b) {
     const rt_hash_shard& shard = *b.sd->rt_shard;
     const uint32_t jiffies = uint32_t(b.sd->jiffies);
     const cache_question question(b);
@@ -192,8 +239,9 @@ void ip_rcv_finish_list(ip_burst& b) {
     uint32_t searched = 0;
     for_each_live(b, [&](unsigned i) {
         rtable* rt = b.rt[i];
-        if (unlikely(!rt || !question.answered_by(rt, b.iph[i]))) {
-            b.rt[i] = rt = rt_cache_search(rt, b.iph[i], question, &searched);
+        const uint32_t mark = MARKED && (b.skbs >> i & 1) ? skb_from_mbuf(b.m[i])->mark : 0;
+        if (unlikely(!rt || !question.answered_by(rt, b.iph[i], mark))) {
+            b.rt[i] = rt = rt_cache_search(rt, b.iph[i], mark, question, &searched);
             if (!rt)
                 return b.leave(i, burst_exit::ip_rcv_finish);
         }
@@ -205,8 +253,25 @@ void ip_rcv_finish_list(ip_burst& b) {
     b.sd->rt_stat[rt_cache_stat::in_hlist_search].add(searched);
 }
 
+void ip_rcv_finish_list(ip_burst& b) {
+    if (likely(!b.skbs))
+        rt_cache_list<false>(b);
+    else
+        rt_cache_list<true>(b);
+}
+
+/// May packet i be forwarded as it is?
+bool ip_forward_plain(const ip_burst& b, unsigned i) {
+    uint64_t hh[2];
+    const rtable* rt = b.rt[i];
+    return b.iph[i]->ttl > 1 && be16_to_cpu(b.iph[i]->tot_len) <= rt->dst.mtu &&
+           neigh_hh_read(rt->dst.neighbour, hh);
+}
+
 /// ip_forward for routes that are a plain forward: TTL, mtu; then FORWARD.
 void ip_forward_list(ip_burst& b) {
+    if (unlikely(nf_ordered(b, 1u << NF_INET_FORWARD | 1u << NF_INET_POST_ROUTING)))
+        keep_order(b, burst_exit::ip_forward, [&](unsigned i) { return ip_forward_plain(b, i); });
     // Most of a burst goes to few next hops: the header of the one before is read once.
     const neighbour* last = nullptr;
     uint64_t hh[2] = {};
@@ -273,11 +338,22 @@ struct burst_output {
     if (b.exit[i] == burst_exit::netif_receive_skb)
         return netif_receive_mbuf(*b.sd, b.dev, b.m[i]);
     sk_buff* skb = burst_skb(b, i);
-    if (b.exit[i] == burst_exit::ip_rcv_finish) {
+    switch (b.exit[i]) {
+    case burst_exit::netif_receive_skb:
+        break;
+    case burst_exit::ip_rcv_finish:
         ip_rcv_finish(n, skb);
-    } else {
+        break;
+    case burst_exit::ip_forward:
         skb_rtable_set(skb, b.rt[i]);
         ip_forward(skb);
+        break;
+    case burst_exit::ip_forward_finish:
+        ip_forward_finish(n, skb);
+        break;
+    case burst_exit::ip_finish_output:
+        ip_finish_output(n, skb);
+        break;
     }
 }
 

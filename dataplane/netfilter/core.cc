@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Hook points: registration and the walk of a packet over the hooks of one point.
-// Doors: nf_register_net_hook, nf_unregister_net_hook, nf_hook_slow.
+// Doors: nf_register_net_hook, nf_unregister_net_hook, nf_hook_slow, nf_hook_burst_slow.
 // The hooks of a point lie in one array, in order of priority. It is never changed: a writer makes
 // a new one, publishes it and lets the old one go after a grace period, so a walk sees one or the
 // other. Threads: writers are the control thread; walks run on any slot. Origin:
 // net/netfilter/core.c.
+#include <bit>
 #include <cerrno>
 #include <new>
 
 #include "alloc/kmalloc.h"
+#include "dataplane/netfilter/ip_tables.h"
 #include "dataplane/netfilter/netfilter.h"
 #include "neigh/softnet.h"
 
@@ -60,29 +62,48 @@ unsigned run_hook(const nf_hook_entries::nf_hook_entry& h, sk_buff* skb,
     return NF_DROP;
 }
 
+/// Asks one hook about skb. 1: it goes on; 0: it is gone.
+int judge(const nf_hook_entries::nf_hook_entry& h, sk_buff* skb, const nf_hook_state& state) {
+    switch (unsigned verdict = run_hook(h, skb, state)) {
+    case NF_ACCEPT:
+        return 1;
+    case NF_STOLEN:
+        return 0;
+    case NF_DROP:
+        kfree_skb_reason(skb, skb_drop_reason::NETFILTER_DROP);
+        return 0;
+    default:
+        net_warn_ratelimited("netfilter: hook %s at %s returned %s (%u), which is not supported: "
+                             "packet dropped",
+                             h.ops->name, hook_names[state.hook], verdict_name(verdict), verdict);
+        kfree_skb_reason(skb, skb_drop_reason::NETFILTER_DROP);
+        return 0;
+    }
+}
+
 } // namespace
 
 int nf_hook_slow(sk_buff* skb, const nf_hook_state& state, const nf_hook_entries* e) {
-    for (unsigned i = 0; i < e->num_hook_entries; ++i) {
-        const nf_hook_entries::nf_hook_entry& h = e->hooks[i];
-        switch (unsigned verdict = run_hook(h, skb, state)) {
-        case NF_ACCEPT:
+    for (unsigned i = 0; i < e->num_hook_entries; ++i)
+        if (judge(e->hooks[i], skb, state) != 1)
+            return 0;
+    return 1;
+}
+
+void nf_hook_burst_slow(nf_hook_burst& b, const nf_hook_entries* e) {
+    for (unsigned h = 0; h < e->num_hook_entries && b.live; ++h) {
+        const nf_hook_entries::nf_hook_entry& entry = e->hooks[h];
+        if (entry.ops->burst) {
+            entry.ops->burst(entry.priv, &b);
             continue;
-        case NF_STOLEN:
-            return 0;
-        case NF_DROP:
-            kfree_skb_reason(skb, skb_drop_reason::NETFILTER_DROP);
-            return 0;
-        default:
-            net_warn_ratelimited(
-                "netfilter: hook %s at %s returned %s (%u), which is not supported: "
-                "packet dropped",
-                h.ops->name, hook_names[state.hook], verdict_name(verdict), verdict);
-            kfree_skb_reason(skb, skb_drop_reason::NETFILTER_DROP);
-            return 0;
+        }
+        for (uint32_t left = b.live; left; left &= left - 1) {
+            unsigned i = unsigned(std::countr_zero(left));
+            const nf_hook_state state{b.hook, b.in, b.out ? b.out(&b, i) : nullptr, b.nd_net};
+            if (judge(entry, b.make_skb(&b, i), state) != 1)
+                b.live &= ~(1u << i);
         }
     }
-    return 1;
 }
 
 int nf_net_init(net& n) {
@@ -96,6 +117,7 @@ int nf_net_init(net& n) {
 void nf_net_exit(net& n) {
     if (!n.nf)
         return;
+    ipt_net_exit(n);
     for (nf_hook_entries* e : n.nf->hooks_ipv4)
         kfree(e);
     kfree(n.nf);
@@ -128,7 +150,7 @@ namespace {
 unsigned nf_accept_all(void*, sk_buff*, const nf_hook_state*) {
     return NF_ACCEPT;
 }
-constexpr nf_hook_ops dummy_ops{nf_accept_all, nullptr, 0, 0, "gone"};
+constexpr nf_hook_ops dummy_ops{nf_accept_all, nullptr, 0, 0, "gone", nullptr};
 } // namespace
 
 void nf_unregister_net_hook(net& n, const nf_hook_ops* ops) {

@@ -151,7 +151,9 @@ constexpr refusal refusals[] = {
     {"sysctl -w net.ipv4.conf.p0.mc_forwarding=1", 1,
      "sysctl: setting key \"net.ipv4.conf.p0.mc_forwarding\": Invalid argument\n"},
     {"sysctl -w", 1, "sysctl: no variables specified\nTry `sysctl --help' for more information.\n"},
-    {"iptables -A FORWARD -j DROP", 1, "iptables: tables are not built into this version\n"},
+    {"iptables -t nat -A POSTROUTING -j MASQUERADE", 3,
+     "iptables v1.8.9 (nf_tables): table 'nat' does not exist\n"
+     "Perhaps iptables or your kernel needs to be upgraded.\n"},
     {"cat /proc/cpuinfo", 1, "cat: /proc/cpuinfo: No such file or directory\n"},
     {"ping nowhere", 2, "ping: nowhere: Name or service not known\n"},
     {"ping", 1, "ping: usage error: Destination address required\n"},
@@ -532,7 +534,7 @@ TEST_F(File, TheFirstBadLineIsNamed) {
         {"ping 10.0.0.1", "ping", "Network is unreachable"},
         {"trace 1", "trace", "not for a file"},
         {"ip route add", "add", "not complete"},
-        {"iptables -P FORWARD DROP", "iptables", "not built into"},
+        {"iptables -P FORWARD QUEUE", "QUEUE", "Bad policy name"},
     };
     for (auto& e : cases) {
         const std::string before = r.state();
