@@ -53,11 +53,15 @@ void dst_ops_init(rt_hash_shard* shard) {
 rt_hash_shard* shard_alloc(softnet_data* sd, uint32_t buckets) {
     void* mem = kzalloc(sizeof(rt_hash_shard), GFP_KERNEL);
     void* table = mem ? kzalloc(buckets * sizeof(dst_entry*), GFP_KERNEL) : nullptr;
-    if (!table) {
+    void* admit = table ? kzalloc(buckets * sizeof(uint32_t), GFP_KERNEL) : nullptr;
+    if (!admit) {
+        kfree(table);
         kfree(mem);
         return nullptr;
     }
     auto* shard = new (mem) rt_hash_shard;
+    shard->admit = static_cast<uint32_t*>(admit);
+    shard->admit_mask = buckets - 1;
     shard->rt_hash_table = static_cast<dst_entry**>(table);
     shard->rt_hash_mask = buckets - 1;
     shard->rt_hash_seed = new_secret();
@@ -71,6 +75,7 @@ rt_hash_shard* shard_alloc(softnet_data* sd, uint32_t buckets) {
 void shard_free(rt_hash_shard* shard) {
     del_timer(&shard->periodic);
     kfree(shard->rt_hash_table);
+    kfree(shard->admit);
     shard->~rt_hash_shard();
     kfree(shard);
 }
@@ -218,6 +223,7 @@ bool rt_caching(const net& n, const rt_hash_shard* shard) {
 namespace {
 
 void lru_add_tail(rt_hash_shard* shard, rtable* rt) {
+    rt->rt_listed = uint32_t(jiffies());
     rt->lru_next = nullptr;
     rt->lru_prev = shard->lru_tail;
     (shard->lru_tail ? shard->lru_tail->lru_next : shard->lru_head) = rt;
@@ -308,7 +314,11 @@ void rt_unlink(rt_hash_shard* shard, rtable* rt) {
 
 void rt_remove(rt_hash_shard* shard, rtable* rt) {
     rt_unlink(shard, rt);
-    dst_free(&rt->dst);
+    // Whatever packet uses an entry stamps it, and the clock stands still during a burst.
+    if (!rt->dst.__refcnt && rt->dst.lastuse != uint32_t(jiffies()))
+        dst_destroy(&rt->dst);
+    else
+        dst_free(&rt->dst);
 }
 
 rtable* rt_intern_hash(rt_hash_shard* shard, uint32_t hash, rtable* rt) {

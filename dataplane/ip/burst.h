@@ -19,7 +19,7 @@ namespace slabfwd {
 enum class burst_exit : uint8_t {
     netif_receive_skb, ///< nothing done yet; data at the Ethernet header
     ip_rcv_finish,     ///< header checked, PRE_ROUTING passed; route wanted
-    ip_forward,        ///< on a plain route (rt), but its TTL, length or neighbour is not
+    ip_forward,        ///< on a route to forward by (rt), but it, the TTL, length or neighbour is not plain
 };
 
 struct ip_burst {

@@ -174,6 +174,29 @@ static_assert(offsetof(rtable, rt_genid) == 20);
     return rt;
 }
 
+/// Packets that the cache has no plain entry for, on their way out of the burst. Most want nothing but a forward by the tables: those
+/// come back when their entry, new or the next hop's own, is plain.
+[[gnu::noinline]] void ip_route_miss_list(ip_burst& b, uint32_t missed) {
+    const uint32_t iif = uint32_t(b.dev->ifindex);
+    const uint64_t seed = b.sd->rt_shard->rt_hash_seed;
+    for_each_bit(missed, [&](unsigned i) {
+        const iphdr* iph = b.iph[i];
+        ip_route_input_prefetch(b.sd, iph->daddr, rt_hash_seeded(iph->daddr, iph->saddr, iif, seed));
+    });
+    for_each_bit(missed, [&](unsigned i) {
+        auto reason = skb_drop_reason::NOT_SPECIFIED;
+        if (!ip_route_input_burst(b.sd, b.dev, b.iph[i], &b.rt[i], &reason))
+            return;
+        b.slow &= ~(1u << i);
+        if (unlikely(!b.rt[i])) {
+            kfree_skb_reason(burst_skb(b, i), reason);
+            b.gone |= 1u << i;
+        } else if (!b.rt[i]->plain_for(b.iph[i]->protocol)) {
+            b.leave(i, burst_exit::ip_forward);
+        }
+    });
+}
+
 /// The route cache: a hit of the current generation that is a plain forward stays.
 void ip_rcv_finish_list(ip_burst& b) {
     const rt_hash_shard& shard = *b.sd->rt_shard;
@@ -192,13 +215,15 @@ void ip_rcv_finish_list(ip_burst& b) {
         b.rt[i] = head ? rt_from_dst(head) : nullptr;
         rte_prefetch0(b.rt[i]);
     });
-    uint32_t searched = 0;
+    uint32_t searched = 0, missed = 0;
     for_each_live(b, [&](unsigned i) {
         rtable* rt = b.rt[i];
         if (unlikely(!rt || !question.answered_by(rt, b.iph[i]))) {
             b.rt[i] = rt = rt_cache_search(rt, b.iph[i], question, &searched);
-            if (!rt)
+            if (!rt) {
+                missed |= 1u << i;
                 return b.leave(i, burst_exit::ip_rcv_finish);
+            }
         }
         rte_prefetch0(rt->dst.neighbour);
         ++rt->dst.__use;
@@ -206,6 +231,8 @@ void ip_rcv_finish_list(ip_burst& b) {
     });
     b.sd->rt_stat[rt_cache_stat::in_hit].add(unsigned(std::popcount(b.live())));
     b.sd->rt_stat[rt_cache_stat::in_hlist_search].add(searched);
+    if (unlikely(missed))
+        ip_route_miss_list(b, missed);
 }
 
 /// ip_forward for routes that are a plain forward: TTL, mtu; then FORWARD.
