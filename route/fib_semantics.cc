@@ -125,7 +125,8 @@ bool nh_equal(const fib_nh& a, const fib_nh& b) {
 /// The fib_info in use that is the same as nfi, or null. Origin: fib_find_info.
 fib_info* fib_find_info(const fib_net* fn, const fib_info* nfi) {
     auto same = [nfi](const fib_info* fi) {
-        return fi->fib_nhs == nfi->fib_nhs && fi->fib_protocol == nfi->fib_protocol &&
+        return fi->fib_nhs == nfi->fib_nhs &&
+               fi->fib_nh_[0].fib_nh_gw4 == nfi->fib_nh_[0].fib_nh_gw4 && fi->fib_protocol == nfi->fib_protocol &&
                fi->fib_scope == nfi->fib_scope && fi->fib_prefsrc == nfi->fib_prefsrc &&
                fi->fib_priority == nfi->fib_priority && fi->fib_type == nfi->fib_type &&
                fi->fib_tb_id == nfi->fib_tb_id && fi->mtu_locked == nfi->mtu_locked &&

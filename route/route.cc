@@ -250,14 +250,12 @@ dst_entry** bucket_of(rt_hash_shard* shard, uint32_t hash) {
 // What a walk along a chain found.
 struct chain_walk {
     rtable* same = nullptr; // an entry of the key, now first in the chain
-    rtable* cand = nullptr; // of lowest score among those nobody holds
+    rtable* cand = nullptr; // one that nobody holds
     int length = 0;
 };
 
 chain_walk rt_walk_chain(dst_entry** head, const rt_key& key) {
     chain_walk walk;
-    uint32_t min_score = ~0u;
-    jiffies_t now = jiffies();
     for (dst_entry** rthp = head; *rthp; rthp = &(*rthp)->rt_next) {
         rtable* rth = rt_from_dst(*rthp);
         if (rt_key_equal(rth->key, key)) {
@@ -268,13 +266,28 @@ chain_walk rt_walk_chain(dst_entry** head, const rt_key& key) {
             return walk;
         }
         if (!rth->dst.__refcnt)
-            if (uint32_t score = rt_score(rth, now); score <= min_score) {
-                walk.cand = rth;
-                min_score = score;
-            }
+            walk.cand = rth;
         ++walk.length;
     }
     return walk;
+}
+
+// The entry of lowest score among those nobody holds; only long chains are worth the memory that
+// this reads.
+rtable* rt_lowest_score(dst_entry* head) {
+    rtable* cand = nullptr;
+    uint32_t min_score = ~0u;
+    const jiffies_t now = jiffies();
+    for (dst_entry* d = head; d; d = d->rt_next) {
+        rtable* rth = rt_from_dst(d);
+        if (rth->dst.__refcnt)
+            continue;
+        if (uint32_t score = rt_score(rth, now); score <= min_score) {
+            cand = rth;
+            min_score = score;
+        }
+    }
+    return cand;
 }
 
 // All entries of a long chain are held: somebody may have guessed the secret.
@@ -335,7 +348,7 @@ rtable* rt_intern_hash(rt_hash_shard* shard, uint32_t hash, rtable* rt) {
     }
     if (walk.cand) {
         if (walk.length > rt_shard_net(shard).ipv4.rt.gc_elasticity)
-            rt_remove(shard, walk.cand);
+            rt_remove(shard, rt_lowest_score(*head));
     } else if (walk.length > rt_chain_length_max) {
         rt_emergency_hash_rebuild(shard);
         head = bucket_of(shard, rt_hash_of(shard, rt->key));

@@ -199,8 +199,11 @@ int ip_route_input_slow(sk_buff* skb, be32_t daddr, be32_t saddr, uint8_t tos, n
 /// packet has no options, mark 0, and is an IPv4 packet for this host's MAC.
 bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, rtable** rt,
                           skb_drop_reason* reason);
-/// Asks for the memory that ip_route_input_burst will need; hash is of the packet's key.
-void ip_route_input_prefetch(const softnet_data* sd, be32_t daddr, uint32_t hash);
+/// The same for the packets `missed` (bit i: iph[i]) of a burst, as far as they are of flows that do not
+/// pay for an entry: those get rt[i], a plain entry, and their bit in the result. Also asks for the memory
+/// that ip_route_input_burst will need for the others. mark is 0 for all of them.
+uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, uint32_t missed,
+                             rtable** rt);
 
 /// Routes an own packet; fl4.saddr/oif are filled in. The rtable is good to the end of the burst; null with
 /// *err = -errno (-ENETUNREACH, -EHOSTUNREACH, -EACCES, -EINVAL, -ENOBUFS). Origin: ip_route_output_key.

@@ -63,17 +63,24 @@ uint32_t rt_score(const rtable* rt, jiffies_t now) {
 
 namespace {
 
-// Asks for what the removal of the entries behind rt will read: rt's successor is known, its lines
-// come while rt is dealt with.
+// Asks for what the removal of the entries behind rt will read, each a step before it is followed:
+// the third one's lines, the second one's bucket, the first one's chain.
 void rt_gc_prefetch(const rt_hash_shard* shard, const rtable* rt) {
+    auto bucket = [shard](const rtable* e) {
+        return &shard->rt_hash_table[rt_hash_of(shard, e->key) & shard->rt_hash_mask];
+    };
     const rtable* next = rt->lru_next;
     if (!next)
         return;
-    __builtin_prefetch(&shard->rt_hash_table[rt_hash_of(shard, next->key) & shard->rt_hash_mask]);
-    if (const rtable* after = next->lru_next) {
-        __builtin_prefetch(after);
-        __builtin_prefetch(&after->fi);
-        __builtin_prefetch(&after->lru_next);
+    __builtin_prefetch(*bucket(next));
+    const rtable* second = next->lru_next;
+    if (!second)
+        return;
+    __builtin_prefetch(bucket(second));
+    if (const rtable* third = second->lru_next) {
+        __builtin_prefetch(third);
+        __builtin_prefetch(&third->dst.input);
+        __builtin_prefetch(&third->lru_next);
     }
 }
 

@@ -329,11 +329,6 @@ int rt_decide_input(const rt_input& in, rt_decision* d, skb_drop_reason* reason)
                                        : decide_slow(in, in_dev, d, reason);
 }
 
-void ip_route_input_prefetch(const softnet_data* sd, be32_t daddr, uint32_t hash) {
-    fib_lookup_prefetch(*sd->nd_net, daddr);
-    __builtin_prefetch(rt_admit_slot(sd->rt_shard, hash));
-}
-
 namespace {
 
 /// Decides about a forwarded packet where each of decide_slow's questions has its usual answer: one

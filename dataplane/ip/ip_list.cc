@@ -177,13 +177,10 @@ static_assert(offsetof(rtable, rt_genid) == 20);
 /// Packets that the cache has no plain entry for, on their way out of the burst. Most want nothing but a forward by the tables: those
 /// come back when their entry, new or the next hop's own, is plain.
 [[gnu::noinline]] void ip_route_miss_list(ip_burst& b, uint32_t missed) {
-    const uint32_t iif = uint32_t(b.dev->ifindex);
-    const uint64_t seed = b.sd->rt_shard->rt_hash_seed;
-    for_each_bit(missed, [&](unsigned i) {
-        const iphdr* iph = b.iph[i];
-        ip_route_input_prefetch(b.sd, iph->daddr, rt_hash_seeded(iph->daddr, iph->saddr, iif, seed));
-    });
-    for_each_bit(missed, [&](unsigned i) {
+    const uint32_t done = ip_route_input_list(b.sd, b.dev, b.iph, missed, b.rt);
+    b.slow &= ~done;
+    for_each_bit(done, [&](unsigned i) { rte_prefetch0(b.rt[i]->dst.neighbour); });
+    for_each_bit(missed & ~done, [&](unsigned i) {
         auto reason = skb_drop_reason::NOT_SPECIFIED;
         if (!ip_route_input_burst(b.sd, b.dev, b.iph[i], &b.rt[i], &reason))
             return;
