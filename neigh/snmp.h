@@ -41,7 +41,8 @@ namespace slabfwd {
     X(in_hit) X(in_slow_tot) X(in_slow_mc) X(in_no_route) X(in_brd) X(in_martian_dst)             \
     X(in_martian_src) X(out_hit) X(out_slow_tot) X(out_slow_mc) X(gc_total) X(gc_ignored)         \
     X(gc_goal_miss) X(gc_dst_overflow) X(in_hlist_search) X(out_hlist_search)                     \
-    X(allocated) X(collected) X(uncached) X(missed) X(revalidated)
+    X(allocated) X(collected) X(uncached) X(missed) X(revalidated)                              \
+    X(unadmitted)
 /// X(counter of /proc/net/stat/arp_cache), struct neigh_statistics.
 #define SLABFWD_NDSTATS(X)                                                                        \
     X(allocs) X(destroys) X(hash_grows) X(lookups) X(hits) X(res_failed) X(rcv_probes_mcast)      \

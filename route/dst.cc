@@ -53,7 +53,8 @@ dst_entry* dst_alloc(dst_ops* ops, net_device* dev, int initial_ref, int initial
                                  "net.ipv4.route.max_size.");
         return nullptr;
     }
-    void* object = kmem_cache_alloc(ops->kmem_cachep, GFP_ATOMIC);
+    void* object = likely(!ops->objects) ? kmem_cache_alloc(ops->kmem_cachep, GFP_ATOMIC)
+                                         : ops->objects->alloc(ops->objects);
     trace_packet(nullptr, "(%s) -> kmem_cache_alloc(%s, GFP_ATOMIC) = %p",
                  flags & DST_NOCOUNT ? "DST_NOCOUNT" : "counted", ops->kmem_cachep->name, object);
     if (!object)
@@ -71,7 +72,11 @@ void dst_destroy(dst_entry* dst) {
     }
     if (ops->destroy)
         ops->destroy(dst);
-    kmem_cache_free(ops->kmem_cachep, reinterpret_cast<char*>(dst) - ops->dst_offset);
+    void* object = reinterpret_cast<char*>(dst) - ops->dst_offset;
+    if (likely(!ops->objects))
+        kmem_cache_free(ops->kmem_cachep, object);
+    else
+        ops->objects->free(ops->objects, object);
 }
 
 void dst_release(dst_entry* dst) {

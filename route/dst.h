@@ -21,6 +21,12 @@ constexpr uint16_t DST_HOST = 1, DST_NOXFRM = 2, DST_NOPOLICY = 4, DST_NOCOUNT =
 constexpr uint16_t DST_QUIET = 0x100;
 constexpr int16_t DST_OBSOLETE_NONE = 0, DST_OBSOLETE_DEAD = 2, DST_OBSOLETE_FORCE_CHK = -1;
 
+/// Another allocator in the place of a dst_ops' slab: for benchmarks. Called on the slot that owns the ops.
+struct dst_objects {
+    void* (*alloc)(dst_objects*);
+    void (*free)(dst_objects*, void* object);
+};
+
 /// What a kind of dst can do, and its shard's count. One per CPU slot: gc_thresh and the counter are the
 /// shard's own. Origin: include/net/dst_ops.h.
 struct dst_ops {
@@ -31,6 +37,7 @@ struct dst_ops {
     void (*destroy)(dst_entry*) = nullptr;
     void (*link_failure)(sk_buff*) = nullptr;
     kmem_cache* kmem_cachep = nullptr;
+    dst_objects* objects = nullptr; ///< null: kmem_cachep
     softnet_data* sd = nullptr;
     uint32_t dst_offset = 0; ///< of the dst_entry in an object of kmem_cachep
     uint32_t entries = 0;    ///< counted entries alive (cached or waiting to be freed)

@@ -10,7 +10,7 @@
 #include <new>
 
 #include "alloc/kmalloc.h"
-#include "route/fib_lookup.h"
+#include "route/fib_lpm.h"
 #include "route/fib_zone.h"
 #include "route/route.h"
 
@@ -86,24 +86,29 @@ insert_position find_position(fib_node* f, const fib_config& cfg, const fib_info
     return pos;
 }
 
-/// Puts a new alias in the place of the one at *link: for readers a single store.
-int fib_replace_alias(net& n, fib_alias** link, const fib_config& cfg, fib_info* fi) {
+/// Puts a new alias in the place of the one at *link, of node f: for readers a single store.
+int fib_replace_alias(net& n, fib_table* tb, fib_node* f, fib_alias** link, const fib_config& cfg,
+                      fib_info* fi) {
     fib_alias* old = *link;
     fib_alias* fa = fib_alias_alloc(cfg, fi);
     if (!fa)
         return -ENOBUFS;
+    fib_lpm_change compiled(tb, f->fn_key, cfg.fc_dst_len, f->fn_alias);
     fa->fa_next = old->fa_next;
     rcu_assign_pointer(*link, fa);
+    compiled.commit(f->fn_alias);
     fib_release_info(old->fa_info);
     fib_alias_free_rcu(old);
     rt_cache_flush(n);
     return 0;
 }
 
-int fib_insert_alias(net& n, fib_table* tb, fib_alias** link, const fib_config& cfg, fib_info* fi) {
+int fib_insert_alias(net& n, fib_table* tb, fib_node* f, fib_alias** link, const fib_config& cfg,
+                     fib_info* fi) {
     fib_alias* fa = fib_alias_alloc(cfg, fi);
     if (!fa)
         return -ENOBUFS;
+    fib_lpm_change compiled(tb, cfg.fc_dst, cfg.fc_dst_len, f ? f->fn_alias : nullptr);
     if (link) {
         fa->fa_next = *link;
         rcu_assign_pointer(*link, fa);
@@ -111,16 +116,25 @@ int fib_insert_alias(net& n, fib_table* tb, fib_alias** link, const fib_config& 
         kmem_cache_free(fn_alias_kmem, fa);
         return -ENOBUFS;
     }
+    compiled.commit(f ? f->fn_alias : fa);
     if (!cfg.fc_dst_len)
         tb->tb_num_default.fetch_add(1, std::memory_order_relaxed);
     rt_cache_flush(n);
     return 0;
 }
 
-/// Takes the alias at *link, of node f, out of the table.
-void fib_remove_alias(fib_table* tb, fib_alias** link, int plen) {
+/// Takes the alias at *link, of node f, out of the table. The last route of a prefix goes with its
+/// node, so that no reader meets an empty one.
+void fib_remove_alias(fib_table* tb, fib_node* f, fib_alias** link, int plen) {
     fib_alias* fa = *link;
-    rcu_assign_pointer(*link, fa->fa_next);
+    fib_lpm_change compiled(tb, f->fn_key, plen, f->fn_alias);
+    if (fa == f->fn_alias && !fa->fa_next) {
+        fn_remove_node(&tb->tb_data, f, plen);
+        compiled.commit(nullptr);
+    } else {
+        rcu_assign_pointer(*link, fa->fa_next);
+        compiled.commit(f->fn_alias);
+    }
     if (!plen)
         tb->tb_num_default.fetch_sub(1, std::memory_order_relaxed);
     fib_release_info(fa->fa_info);
@@ -129,13 +143,14 @@ void fib_remove_alias(fib_table* tb, fib_alias** link, int plen) {
 
 /// What add, append, replace, change, prepend make of the route; fi is the caller's.
 int insert_by_flags(net& n, fib_table* tb, const fib_config& cfg, fib_info* fi) {
-    insert_position pos = find_position(fib_find_node(tb, cfg.fc_dst, cfg.fc_dst_len), cfg, fi);
+    fib_node* f = fib_find_node(tb, cfg.fc_dst, cfg.fc_dst_len);
+    insert_position pos = find_position(f, cfg, fi);
     if (pos.first) {
         if (cfg.fc_nlflags & NLM_F_EXCL)
             return -EEXIST;
         if (cfg.fc_nlflags & NLM_F_REPLACE) {
             if (!pos.match)
-                return fib_replace_alias(n, pos.link, cfg, fi);
+                return fib_replace_alias(n, tb, f, pos.link, cfg, fi);
             if (pos.match != pos.first)
                 return -EEXIST;
             fib_release_info(fi); // it stands there already
@@ -146,7 +161,7 @@ int insert_by_flags(net& n, fib_table* tb, const fib_config& cfg, fib_info* fi) 
     }
     if (!(cfg.fc_nlflags & NLM_F_CREATE))
         return -ENOENT;
-    return fib_insert_alias(n, tb, pos.link, cfg, fi);
+    return fib_insert_alias(n, tb, f, pos.link, cfg, fi);
 }
 
 bool fib_alias_matches(const fib_alias* fa, const fib_config& cfg) {
@@ -204,10 +219,7 @@ int fib_table_delete(net& n, fib_table* tb, const fib_config& cfg, netlink_ext_a
         link = &(*link)->fa_next;
     if (!*link || (*link)->fa_tos != cfg.fc_tos)
         return -ESRCH;
-    // The last route of a prefix goes with its node, so that no reader meets an empty one.
-    if (link == &f->fn_alias && !f->fn_alias->fa_next)
-        fn_remove_node(&tb->tb_data, f, cfg.fc_dst_len);
-    fib_remove_alias(tb, link, cfg.fc_dst_len);
+    fib_remove_alias(tb, f, link, cfg.fc_dst_len);
     rt_cache_flush(n);
     return 0;
 }
@@ -224,9 +236,7 @@ int fib_table_flush(fib_table* tb, fib_flush_filter wanted, void* cookie) {
                         continue;
                     }
                     const bool last = link == &f->fn_alias && !f->fn_alias->fa_next;
-                    if (last)
-                        fn_remove_node(&tb->tb_data, f, fz->fz_order);
-                    fib_remove_alias(tb, link, fz->fz_order);
+                    fib_remove_alias(tb, f, link, fz->fz_order);
                     ++found;
                     if (last)
                         break;
@@ -235,34 +245,78 @@ int fib_table_flush(fib_table* tb, fib_flush_filter wanted, void* cookie) {
     return found;
 }
 
-int fib_one_table_lookup(fib_table* tb, const flowi4* flp, fib_result* res, int flags) {
-    for (const fn_zone* fz = rcu_dereference(tb->tb_data.fn_zone_list); fz;
-         fz = rcu_dereference(fz->fz_next)) {
-        int err = fn_zone_lookup(fz, flp, res, flags);
-        if (err <= 0) {
-            res->table = tb;
-            res->tb_id = tb->tb_id;
-            return err;
-        }
+namespace {
+
+/// The route that the compiled form names. 1: it does not suit.
+int fib_leaf_match(const fib_leaf* leaf, const flowi4* flp, fib_result* res, int flags) {
+    int err = fib_info_match(leaf->fi, leaf->type, flp, res, flags);
+    if (!err) {
+        res->prefix = flp->daddr & inet_make_mask(leaf->plen);
+        res->prefixlen = leaf->plen;
+        res->fn = nullptr;
     }
+    return err;
+}
+
+int found_in(fib_table* tb, fib_result* res, int err) {
+    res->table = tb;
+    res->tb_id = tb->tb_id;
+    return err;
+}
+
+/// The first zone of a list whose prefixes are shorter than `below`.
+const fn_zone* zones_below(const fib_table* tb, int below) {
+    const fn_zone* fz = rcu_dereference(tb->tb_data.fn_zone_list);
+    while (fz && fz->fz_order >= below)
+        fz = rcu_dereference(fz->fz_next);
+    return fz;
+}
+
+} // namespace
+
+int fib_one_table_lookup(fib_table* tb, const flowi4* flp, fib_result* res, int flags) {
+    int below = 33; // prefixes that are still to be looked at
+    if (const fib_lpm* lpm = rcu_dereference(tb->tb_lpm)) {
+        const fib_leaf* leaf = fib_lpm_find(lpm, flp->daddr);
+        below = leaf->fi ? leaf->plen : leaf->plen + 1;
+        if (leaf->fi)
+            if (int err = fib_leaf_match(leaf, flp, res, flags); err <= 0)
+                return found_in(tb, res, err);
+    }
+    for (const fn_zone* fz = zones_below(tb, below); fz; fz = rcu_dereference(fz->fz_next))
+        if (int err = fn_zone_lookup(fz, flp, res, flags); err <= 0)
+            return found_in(tb, res, err);
     return 1;
 }
 
 int fib_two_table_lookup(fib_table* first, fib_table* second, const flowi4* flp, fib_result* res,
                          int flags) {
     const fn_zone* a = rcu_dereference(first->tb_data.fn_zone_list);
-    const fn_zone* b = rcu_dereference(second->tb_data.fn_zone_list);
+    int below = 33; // prefixes of the second table that are still to be looked at
+    if (const fib_lpm* lpm = rcu_dereference(second->tb_lpm)) {
+        const fib_leaf* leaf = fib_lpm_find(lpm, flp->daddr);
+        below = leaf->fi ? leaf->plen : leaf->plen + 1;
+        if (leaf->fi) {
+            for (; a && a->fz_order >= below; a = rcu_dereference(a->fz_next))
+                if (int err = fn_zone_lookup(a, flp, res, flags); err <= 0)
+                    return found_in(second, res, err);
+            if (int err = fib_leaf_match(leaf, flp, res, flags); err <= 0)
+                return found_in(second, res, err);
+        }
+    }
+    const fn_zone* b = zones_below(second, below);
     while (a || b) {
         const fn_zone*& fz = !b || (a && a->fz_order >= b->fz_order) ? a : b;
-        int err = fn_zone_lookup(fz, flp, res, flags);
-        if (err <= 0) {
-            res->table = second;
-            res->tb_id = second->tb_id;
-            return err;
-        }
+        if (int err = fn_zone_lookup(fz, flp, res, flags); err <= 0)
+            return found_in(second, res, err);
         fz = rcu_dereference(fz->fz_next);
     }
     return 1;
+}
+
+void fib_lookup_prefetch(const net& n, be32_t daddr) {
+    if (const fib_lpm* lpm = rcu_dereference(n.ipv4.fib->fib_main->tb_lpm))
+        fib_lpm_prefetch(lpm, daddr);
 }
 
 fib_table* fib_hash_table(fib_net* fn, uint32_t id) {
@@ -286,6 +340,7 @@ fib_table* fib_new_table(net& n, uint32_t id) {
 }
 
 void fib_free_table(fib_table* tb) {
+    fib_lpm_destroy(tb);
     fib_table_flush(
         tb, [](const fib_table*, const fib_node*, int, const fib_alias*, void*) { return true; },
         nullptr);

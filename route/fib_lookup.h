@@ -20,6 +20,7 @@
 namespace slabfwd {
 
 struct fib_rule;
+struct fib_lpm;
 
 /// One route: what differs between routes of a prefix. From slab "ip_fib_alias".
 struct fib_alias {
@@ -70,6 +71,8 @@ struct fib_table {
     uint32_t tb_id = 0;
     std::atomic<int> tb_num_default{0}; ///< routes of prefix length 0
     fn_hash tb_data;
+    fib_lpm* tb_lpm = nullptr; ///< RCU; the compiled form, of large tables (fib_lpm.h)
+    uint32_t tb_num_nodes = 0; ///< prefixes; under rtnl
 };
 
 constexpr unsigned FIB_TABLE_HASHSZ = 256;
@@ -162,6 +165,8 @@ bool fib_metrics_match(const fib_config& cfg, const fib_info* fi);
 /// Goes through a node's routes; 0 with *res, -errno, or 1: none suits. Origin: fib_semantic_match
 /// (2.6.32).
 int fib_semantic_match(fib_alias* head, const flowi4* flp, fib_result* res, int flags);
+/// The same for one route of type and TOS 0.
+int fib_info_match(fib_info* fi, uint8_t type, const flowi4* flp, fib_result* res, int flags);
 /// Marks what depends on dev / on the address; returns how many fib_infos are dead now.
 int fib_sync_down_dev(net_device* dev, netdev_event event, bool force);
 int fib_sync_down_addr(net_device* dev, be32_t local);

@@ -125,7 +125,8 @@ bool nh_equal(const fib_nh& a, const fib_nh& b) {
 /// The fib_info in use that is the same as nfi, or null. Origin: fib_find_info.
 fib_info* fib_find_info(const fib_net* fn, const fib_info* nfi) {
     auto same = [nfi](const fib_info* fi) {
-        return fi->fib_nhs == nfi->fib_nhs && fi->fib_protocol == nfi->fib_protocol &&
+        return fi->fib_nhs == nfi->fib_nhs &&
+               fi->fib_nh_[0].fib_nh_gw4 == nfi->fib_nh_[0].fib_nh_gw4 && fi->fib_protocol == nfi->fib_protocol &&
                fi->fib_scope == nfi->fib_scope && fi->fib_prefsrc == nfi->fib_prefsrc &&
                fi->fib_priority == nfi->fib_priority && fi->fib_type == nfi->fib_type &&
                fi->fib_tb_id == nfi->fib_tb_id && fi->mtu_locked == nfi->mtu_locked &&
@@ -145,6 +146,7 @@ void free_fib_info_memory(fib_info* fi) {
         kfree(nh.nh_rth_output);
         nh.~fib_nh();
     }
+    kfree(fi->fib_slot_refs);
     kfree(fi);
 }
 
@@ -155,13 +157,18 @@ void free_fib_info(fib_info* fi) {
     free_fib_info_memory(fi);
 }
 
-fib_info* alloc_fib_info(const fib_config& cfg, int nhs) {
+fib_info* alloc_fib_info(int nhs) {
     void* mem = kzalloc(fib_info_size(nhs), GFP_KERNEL);
     if (!mem)
         return nullptr;
     auto* fi = new (mem) fib_info;
     for (int i = 1; i < nhs; ++i)
         new (&fi->fib_nh_[i]) fib_nh;
+    return fi;
+}
+
+void fib_info_fill(net& n, fib_info* fi, const fib_config& cfg, int nhs) {
+    fi->fib_net_ = &n;
     fi->fib_nhs = nhs;
     fi->fib_protocol = cfg.fc_protocol;
     fi->fib_scope = cfg.fc_scope;
@@ -171,11 +178,9 @@ fib_info* alloc_fib_info(const fib_config& cfg, int nhs) {
     fi->fib_tb_id = cfg.fc_table;
     std::copy(std::begin(cfg.fc_metrics), std::end(cfg.fc_metrics), fi->fib_metrics);
     fi->mtu_locked = cfg.fc_mtu_locked;
-    return fi;
 }
 
-int fib_nh_init(const net& n, fib_info* fi, fib_nh* nh, const fib_nh_config& cfg,
-                netlink_ext_ack* extack) {
+int fib_nh_init(fib_info* fi, fib_nh* nh, const fib_nh_config& cfg, netlink_ext_ack* extack) {
     nh->nh_parent = fi;
     if (cfg.flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) {
         NL_SET_ERR_MSG(extack, "Invalid flags for nexthop - can not contain DEAD or LINKDOWN");
@@ -197,16 +202,28 @@ int fib_nh_init(const net& n, fib_info* fi, fib_nh* nh, const fib_nh_config& cfg
         nh->gw_family = AF_INET6_;
         memcpy(nh->gw6, cfg.gw6, sizeof(nh->gw6));
     }
-    nh->nh_rth_input = static_cast<rtable**>(kcalloc(n.nr_cpus(), sizeof(rtable*), GFP_KERNEL));
-    nh->nh_rth_output = static_cast<rtable**>(kcalloc(n.nr_cpus(), sizeof(rtable*), GFP_KERNEL));
-    return nh->nh_rth_input && nh->nh_rth_output ? 0 : -ENOBUFS;
+    return 0;
 }
 
-int init_nexthops(const net& n, fib_info* fi, const fib_config& cfg, netlink_ext_ack* extack) {
+/// What the slots hang at a fib_info that is going to be used. 0 or -ENOBUFS.
+int fib_info_alloc_slots(const net& n, fib_info* fi) {
+    const unsigned cpus = n.nr_cpus();
+    fi->fib_slot_refs = static_cast<uint32_t*>(
+        kcalloc(cpus * FIB_SLOT_STRIDE, sizeof(uint32_t), GFP_KERNEL));
+    bool ok = fi->fib_slot_refs;
+    for (fib_nh& nh : nexthops(fi)) {
+        nh.nh_rth_input = static_cast<rtable**>(kcalloc(cpus, sizeof(rtable*), GFP_KERNEL));
+        nh.nh_rth_output = static_cast<rtable**>(kcalloc(cpus, sizeof(rtable*), GFP_KERNEL));
+        ok = ok && nh.nh_rth_input && nh.nh_rth_output;
+    }
+    return ok ? 0 : -ENOBUFS;
+}
+
+int init_nexthops(fib_info* fi, const fib_config& cfg, netlink_ext_ack* extack) {
     const fib_nh_config none{};
     for (int i = 0; i < fi->fib_nhs; ++i) {
         const fib_nh_config& nhc = cfg.nexthops.empty() ? none : cfg.nexthops[size_t(i)];
-        if (int err = fib_nh_init(n, fi, &fi->fib_nh_[i], nhc, extack))
+        if (int err = fib_nh_init(fi, &fi->fib_nh_[i], nhc, extack))
             return err;
     }
     if (fi->fib_nhs == 1) // the route's flags are its only next hop's
@@ -278,10 +295,15 @@ int check_fib_info(net& n, fib_info* fi, const fib_config& cfg, netlink_ext_ack*
         NL_SET_ERR_MSG(extack, "Invalid prefsrc address");
         return -EINVAL;
     }
-    for (fib_nh& nh : nexthops(fi))
-        fib_info_update_nh_saddr(n, &nh, fi->fib_scope);
-    fib_rebalance(fi);
     return 0;
+}
+
+/// What is made of cfg alone: next hops resolved and checked, nothing allocated. 0 or -errno.
+int resolve_fib_info(net& n, fib_info* fi, const fib_config& cfg, int nhs,
+                     netlink_ext_ack* extack) {
+    fib_info_fill(n, fi, cfg, nhs);
+    int err = init_nexthops(fi, cfg, extack);
+    return err ? err : check_fib_info(n, fi, cfg, extack);
 }
 
 bool gw_equal(const fib_nh_config& cfg, const fib_nh& nh) {
@@ -358,25 +380,37 @@ fib_info* fib_create_info(net& n, const fib_config& cfg, netlink_ext_ack* extack
         return nullptr;
     }
     fib_net* fn = n.ipv4.fib;
+    const int nhs = std::max(1, int(cfg.nexthops.size()));
+    // Most routes share the next hop of another: it is found before anything is allocated.
+    if (nhs == 1) {
+        fib_info probe;
+        if ((*err = resolve_fib_info(n, &probe, cfg, nhs, extack)))
+            return nullptr;
+        if (fib_info* ofi = fib_find_info(fn, &probe)) {
+            ++ofi->fib_treeref;
+            return ofi;
+        }
+    }
     fib_info_hash_grow(fn);
-    fib_info* fi = alloc_fib_info(cfg, std::max(1, int(cfg.nexthops.size())));
-    if (!fi) {
-        *err = -ENOBUFS;
-        return nullptr;
-    }
-    fi->fib_net_ = &n;
-    *err = init_nexthops(n, fi, cfg, extack);
+    fib_info* fi = alloc_fib_info(nhs);
+    *err = fi ? resolve_fib_info(n, fi, cfg, nhs, extack) : -ENOBUFS;
+    if (!*err && nhs > 1)
+        if (fib_info* ofi = fib_find_info(fn, fi)) {
+            free_fib_info_memory(fi);
+            ++ofi->fib_treeref;
+            return ofi;
+        }
     if (!*err)
-        *err = check_fib_info(n, fi, cfg, extack);
+        *err = fib_info_alloc_slots(n, fi);
     if (*err) {
-        free_fib_info_memory(fi);
+        if (fi)
+            free_fib_info_memory(fi);
         return nullptr;
     }
-    if (fib_info* ofi = fib_find_info(fn, fi)) {
-        free_fib_info_memory(fi);
-        ++ofi->fib_treeref;
-        return ofi;
-    }
+    for (fib_nh& nh : nexthops(fi))
+        if (nh.fib_nh_dev)
+            fib_info_update_nh_saddr(n, &nh, fi->fib_scope);
+    fib_rebalance(fi);
     fi->fib_treeref = 1;
     fib_info_link(fn, fi);
     ++fn->fib_info_cnt;
@@ -401,30 +435,37 @@ bool fib_metrics_match(const fib_config& cfg, const fib_info* fi) {
     return true;
 }
 
+int fib_info_match(fib_info* fi, uint8_t type, const flowi4* flp, fib_result* res, int flags) {
+    // fib_dead is not asked: who found the route before it was replaced shall have the old answer,
+    // not that of a shorter prefix. (Linux asks, and may for a moment answer with neither.)
+    if (fi->fib_scope < flp->flowi4_scope)
+        return 1;
+    if (int err = fib_props[type].error)
+        return err;
+    if (fi->fib_flags & int(RTNH_F_DEAD))
+        return 1;
+    for (int nhsel = 0; nhsel < fi->fib_nhs; ++nhsel) {
+        if (!fib_lookup_good_nh(fi->fib_nh_[nhsel], flags, flp))
+            continue;
+        res->nh_sel = uint8_t(nhsel);
+        res->type = type;
+        res->scope = fi->fib_scope;
+        res->tos = 0;
+        res->tclassid = 0;
+        res->fi = fi;
+        return 0;
+    }
+    return 1;
+}
+
 int fib_semantic_match(fib_alias* fa, const flowi4* flp, fib_result* res, int flags) {
     for (; fa; fa = rcu_dereference(fa->fa_next)) {
         fib_info* fi = fa->fa_info;
         if (fa->fa_tos && !fib_dscp_masked_match(fa->fa_tos, flp))
             continue;
-        // fib_dead is not asked: who found the route before it was replaced shall have the old
-        // answer, not that of a shorter prefix. (Linux asks, and may for a moment answer with
-        // neither.)
-        if (fi->fib_scope < flp->flowi4_scope)
-            continue;
-        if (int err = fib_props[fa->fa_type].error)
-            return err;
-        if (fi->fib_flags & int(RTNH_F_DEAD))
-            continue;
-        for (int nhsel = 0; nhsel < fi->fib_nhs; ++nhsel) {
-            if (!fib_lookup_good_nh(fi->fib_nh_[nhsel], flags, flp))
-                continue;
-            res->nh_sel = uint8_t(nhsel);
-            res->type = fa->fa_type;
-            res->scope = fi->fib_scope;
+        if (int err = fib_info_match(fi, fa->fa_type, flp, res, flags); err <= 0) {
             res->tos = fa->fa_tos;
-            res->tclassid = 0;
-            res->fi = fi;
-            return 0;
+            return err;
         }
     }
     return 1;

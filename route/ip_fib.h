@@ -89,6 +89,9 @@ struct fib_info {
     sysctl_int fib_flags{0};
     fib_info *fib_hash_next = nullptr, *fib_hash_prev = nullptr;
     net* fib_net_ = nullptr;
+    /// [cpu * FIB_SLOT_STRIDE]: cache entries of that slot, which hold one fib_clntref together: so
+    /// that making and freeing entries costs no shared cache line. Written by the slot alone.
+    uint32_t* fib_slot_refs = nullptr;
     int fib_nhs = 0;
     rcu_head rcu;
     fib_nh fib_nh_[1]; ///< fib_nhs of them (allocated behind)
@@ -98,6 +101,16 @@ inline void fib_info_hold(fib_info* fi) {
 }
 /// Gives a reference back; the last one frees the fib_info after a grace period. Any slot.
 void fib_info_put(fib_info* fi);
+constexpr unsigned FIB_SLOT_STRIDE = 16; ///< a cache line of counters for each slot
+/// The same for the entries of one slot, on that slot: only its first and last touch fib_clntref.
+inline void fib_info_hold_slot(fib_info* fi, unsigned cpu) {
+    if (fi->fib_slot_refs[cpu * FIB_SLOT_STRIDE]++ == 0)
+        fib_info_hold(fi);
+}
+inline void fib_info_put_slot(fib_info* fi, unsigned cpu) {
+    if (--fi->fib_slot_refs[cpu * FIB_SLOT_STRIDE] == 0)
+        fib_info_put(fi);
+}
 /// Whether a redirect to gw may be believed under secure_redirects: 0 when gw is the gateway of a
 /// live next hop on dev, else -1. Any slot, under RCU. Origin: ip_fib_check_default.
 int ip_fib_check_default(be32_t gw, net_device* dev);
@@ -116,7 +129,7 @@ struct fib_result {
     fib_info* fi = nullptr;
     fib_table* table = nullptr;
     uint32_t tb_id = 0;
-    fib_node* fn = nullptr; ///< the prefix that matched, for fib_select_default; RCU
+    fib_node* fn = nullptr; ///< of a default route, for fib_select_default (others: may be null); RCU
     fib_nh* nh() const { return &fi->fib_nh_[nh_sel]; }
 };
 
@@ -127,6 +140,8 @@ int fib_lookup(net& n, const flowi4* flp, fib_result* res, int flags = 0);
 /// One table only; -EAGAIN when it has nothing. Until the first `ip rule` command, local and main
 /// are one longest-prefix lookup (the kernel keeps them in one trie), also here.
 int fib_table_lookup(fib_table* tb, const flowi4* flp, fib_result* res, int flags = 0);
+/// Asks for the memory that a lookup of daddr begins with. Any slot.
+void fib_lookup_prefetch(const net& n, be32_t daddr);
 /// The table of an id (0: main); null when there is none. Any slot, under RCU.
 fib_table* fib_get_table(net& n, uint32_t id);
 /// Chooses among the next hops / default routes. Origin: fib_select_path. skb may be null.

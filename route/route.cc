@@ -53,11 +53,15 @@ void dst_ops_init(rt_hash_shard* shard) {
 rt_hash_shard* shard_alloc(softnet_data* sd, uint32_t buckets) {
     void* mem = kzalloc(sizeof(rt_hash_shard), GFP_KERNEL);
     void* table = mem ? kzalloc(buckets * sizeof(dst_entry*), GFP_KERNEL) : nullptr;
-    if (!table) {
+    void* admit = table ? kzalloc(buckets * sizeof(uint32_t), GFP_KERNEL) : nullptr;
+    if (!admit) {
+        kfree(table);
         kfree(mem);
         return nullptr;
     }
     auto* shard = new (mem) rt_hash_shard;
+    shard->admit = static_cast<uint32_t*>(admit);
+    shard->admit_mask = buckets - 1;
     shard->rt_hash_table = static_cast<dst_entry**>(table);
     shard->rt_hash_mask = buckets - 1;
     shard->rt_hash_seed = new_secret();
@@ -71,6 +75,7 @@ rt_hash_shard* shard_alloc(softnet_data* sd, uint32_t buckets) {
 void shard_free(rt_hash_shard* shard) {
     del_timer(&shard->periodic);
     kfree(shard->rt_hash_table);
+    kfree(shard->admit);
     shard->~rt_hash_shard();
     kfree(shard);
 }
@@ -218,6 +223,7 @@ bool rt_caching(const net& n, const rt_hash_shard* shard) {
 namespace {
 
 void lru_add_tail(rt_hash_shard* shard, rtable* rt) {
+    rt->rt_listed = uint32_t(jiffies());
     rt->lru_next = nullptr;
     rt->lru_prev = shard->lru_tail;
     (shard->lru_tail ? shard->lru_tail->lru_next : shard->lru_head) = rt;
@@ -244,14 +250,12 @@ dst_entry** bucket_of(rt_hash_shard* shard, uint32_t hash) {
 // What a walk along a chain found.
 struct chain_walk {
     rtable* same = nullptr; // an entry of the key, now first in the chain
-    rtable* cand = nullptr; // of lowest score among those nobody holds
+    rtable* cand = nullptr; // one that nobody holds
     int length = 0;
 };
 
 chain_walk rt_walk_chain(dst_entry** head, const rt_key& key) {
     chain_walk walk;
-    uint32_t min_score = ~0u;
-    jiffies_t now = jiffies();
     for (dst_entry** rthp = head; *rthp; rthp = &(*rthp)->rt_next) {
         rtable* rth = rt_from_dst(*rthp);
         if (rt_key_equal(rth->key, key)) {
@@ -262,13 +266,28 @@ chain_walk rt_walk_chain(dst_entry** head, const rt_key& key) {
             return walk;
         }
         if (!rth->dst.__refcnt)
-            if (uint32_t score = rt_score(rth, now); score <= min_score) {
-                walk.cand = rth;
-                min_score = score;
-            }
+            walk.cand = rth;
         ++walk.length;
     }
     return walk;
+}
+
+// The entry of lowest score among those nobody holds; only long chains are worth the memory that
+// this reads.
+rtable* rt_lowest_score(dst_entry* head) {
+    rtable* cand = nullptr;
+    uint32_t min_score = ~0u;
+    const jiffies_t now = jiffies();
+    for (dst_entry* d = head; d; d = d->rt_next) {
+        rtable* rth = rt_from_dst(d);
+        if (rth->dst.__refcnt)
+            continue;
+        if (uint32_t score = rt_score(rth, now); score <= min_score) {
+            cand = rth;
+            min_score = score;
+        }
+    }
+    return cand;
 }
 
 // All entries of a long chain are held: somebody may have guessed the secret.
@@ -308,7 +327,11 @@ void rt_unlink(rt_hash_shard* shard, rtable* rt) {
 
 void rt_remove(rt_hash_shard* shard, rtable* rt) {
     rt_unlink(shard, rt);
-    dst_free(&rt->dst);
+    // Whatever packet uses an entry stamps it, and the clock stands still during a burst.
+    if (!rt->dst.__refcnt && rt->dst.lastuse != uint32_t(jiffies()))
+        dst_destroy(&rt->dst);
+    else
+        dst_free(&rt->dst);
 }
 
 rtable* rt_intern_hash(rt_hash_shard* shard, uint32_t hash, rtable* rt) {
@@ -325,7 +348,7 @@ rtable* rt_intern_hash(rt_hash_shard* shard, uint32_t hash, rtable* rt) {
     }
     if (walk.cand) {
         if (walk.length > rt_shard_net(shard).ipv4.rt.gc_elasticity)
-            rt_remove(shard, walk.cand);
+            rt_remove(shard, rt_lowest_score(*head));
     } else if (walk.length > rt_chain_length_max) {
         rt_emergency_hash_rebuild(shard);
         head = bucket_of(shard, rt_hash_of(shard, rt->key));

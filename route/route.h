@@ -7,8 +7,8 @@
 // Threads: a shard is its slot's alone. Tables may change at any time on the control thread, which bumps
 // net.ipv4.rt_genid once per batch of changes; an entry of another generation is no hit: it is looked up
 // again in place and, when it leads to the same fib_info, takes the new generation.
-// When an entry cannot be had (above gc_thresh and collection does not pay), the packet uses the next
-// hop's own entry (fib_nh, one per slot), unless net.ipv4.route.gc_strict asks for the kernel's rule.
+// Above gc_thresh a flow is admitted when it pays (rt_admit); else the packet uses the next hop's own
+// entry (fib_nh, one per slot). net.ipv4.route.admission = 0 asks for the kernel's rule instead.
 // rt_cache_rebuild_count < 0 turns the cache off: each packet takes the next hop's own entry.
 // Files: route.cc (the cache), route_entry.cc (making entries), route_gc.cc, route_input.cc, route_output.cc,
 // route_icmp.cc (errors, redirects, path mtu), route_dump.cc, inetpeer.cc (what is known of hosts).
@@ -79,12 +79,17 @@ struct alignas(64) rtable {
     fib_info* fi;           ///< counted (fib_info_hold) unless rt_shared; null for entries without one
     uint32_t rt_table_id;
     uint32_t rt_peer_genid; ///< own packets: state of the peers' path mtus that rt_pmtu was taken from
-    jiffies_t rt_created;
+    uint32_t rt_listed;     ///< jiffies (low half) when it went to the end of the shard's list
     rtable *lru_next, *lru_prev; ///< the shard's list for spread-out collection
 
-    /// True for a plain forward: input is ip_forward, output ip_output, no redirect, no error. In the first
-    /// line's key.pad[0] so that a burst sees it without another line.
-    bool plain() const { return key.pad[0]; }
+    /// 1 for a plain forward: input is ip_forward, output ip_output, no redirect, no error. In the first
+    /// line's key.pad[0] so that a burst sees it without another line. 2: plain but for ICMP, on a route over
+    /// several next hops, where errors choose their way by the packet that they quote.
+    uint8_t plain() const { return key.pad[0]; }
+    /// May a burst forward a packet of this protocol by the first line alone?
+    bool plain_for(uint8_t protocol) const {
+        return key.pad[0] == 1 || (key.pad[0] == 2 && protocol != 1);
+    }
 };
 static_assert(sizeof(rtable) <= 256);
 static_assert(offsetof(rtable, dst) == 24);
@@ -123,6 +128,9 @@ struct rt_hash_shard {
     int rebuild_count = 0;               ///< emergency rebuilds of the hash (rt_cache_rebuild_count)
     jiffies_t last_rebuild = 0;
     timer_list periodic;                 ///< gc_interval check of expired entries; pending while nr_cached
+    uint32_t* admit = nullptr;           ///< who came lately: tag and time by hash (rt_admit)
+    uint32_t admit_mask = 0;
+    unsigned gc_looked_max = 0;          ///< most entries that one packet paid for; tests and reports
     rtable* rt_own[RT_OWN_MAX] = {};     ///< shared entries of results without a next hop: local, errors
 };
 
@@ -184,6 +192,18 @@ int ip_route_input(sk_buff* skb, be32_t daddr, be32_t saddr, uint8_t tos, net_de
                    skb_drop_reason* reason);
 int ip_route_input_slow(sk_buff* skb, be32_t daddr, be32_t saddr, uint8_t tos, net_device* dev,
                         skb_drop_reason* reason);
+
+/// For a packet of a burst that rt_cache_probe did not answer, and that is to be forwarded by the simplest
+/// rules: false when it is not of that kind (nothing is counted, ip_route_input is to be asked); else *rt is
+/// what carries it, whose input is ip_forward (plain or not), or null: to be dropped for *reason. The
+/// packet has no options, mark 0, and is an IPv4 packet for this host's MAC.
+bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, rtable** rt,
+                          skb_drop_reason* reason);
+/// The same for the packets `missed` (bit i: iph[i]) of a burst, as far as they are of flows that do not
+/// pay for an entry: those get rt[i], a plain entry, and their bit in the result. Also asks for the memory
+/// that ip_route_input_burst will need for the others. mark is 0 for all of them.
+uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, uint32_t missed,
+                             rtable** rt);
 
 /// Routes an own packet; fl4.saddr/oif are filled in. The rtable is good to the end of the burst; null with
 /// *err = -errno (-ENETUNREACH, -EHOSTUNREACH, -EACCES, -EINVAL, -ENOBUFS). Origin: ip_route_output_key.

@@ -110,7 +110,8 @@ inline uint32_t rt_genid(const net& n) {
 // ---- route.cc: the hash
 /// Takes rt out of the hash and the list. It is still to be freed.
 void rt_unlink(rt_hash_shard* shard, rtable* rt);
-/// rt_unlink and dst_free. Origin: rt_free behind *rthp = rt_next.
+/// rt_unlink and dst_free; at once when no packet of this burst can have it. Origin: rt_free behind
+/// *rthp = rt_next.
 void rt_remove(rt_hash_shard* shard, rtable* rt);
 /// rt may carry a packet: its neighbour is there and valid, what it learned has not expired.
 bool rt_usable(const rtable* rt, jiffies_t now);
@@ -143,6 +144,14 @@ void rt_nh_free(fib_info* fi);
 extern shared_cache ip_dst_cachep;
 
 // ---- route_gc.cc
+/// May a flow that has no entry get one? Below gc_thresh always; above it when it pays: when its last
+/// packet without an entry came within RT_ADMIT_WINDOW. Remembers that it came. One word is touched.
+bool rt_admit(rt_hash_shard* shard, uint32_t hash, const rt_key& key);
+constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
+/// The word of rt_hash_shard::admit that stands for a flow.
+inline uint32_t* rt_admit_slot(const rt_hash_shard* shard, uint32_t hash) {
+    return &shard->admit[(hash * 0x9e3779b1u >> 7) & shard->admit_mask];
+}
 /// The body of rt_garbage_collect under other limits.
 bool __rt_garbage_collect(rt_hash_shard* shard, int elasticity, jiffies_t min_interval);
 /// Lets up to RT_GC_BATCH entries go together with their hold on neighbours. True when there were

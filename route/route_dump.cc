@@ -133,6 +133,8 @@ bool entry_is_valid(const rt_hash_shard* shard, const rtable* rt, uint32_t bucke
         return false;
     if (rt_needs_neighbour(rt) && !rt->dst.neighbour)
         return false;
+    if (rt->plain() && ((rt->plain() == 2) != (rt->fi && rt->fi->fib_nhs > 1)))
+        return false;
     if (rt->plain() && (!rt->dst.neighbour || rt->dst.error || rt->dst.expires || !rt->fi ||
                         rt->dst.input != ip_handlers.ip_forward))
         return false;

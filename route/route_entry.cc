@@ -37,14 +37,18 @@ void rt_set_mtu(rtable* rt) {
     rt->dst.mtu = ip_dst_mtu_maybe_forward(&rt->dst, rt->rt_is_input);
 }
 
-/// A burst may forward by rt's first cache line and the neighbour's header alone. A multipath route
-/// is not plain: ICMP errors choose their way by the packet that they quote.
+/// A burst may forward by rt's first cache line and the neighbour's header alone.
 bool rt_is_plain(const rtable* rt) {
-    return rt->rt_cached && rt->rt_is_input && rt->dst.input == ip_handlers.ip_forward &&
+    return (rt->rt_cached || rt->rt_shared) && rt->rt_is_input && rt->dst.input == ip_handlers.ip_forward &&
            rt->dst.output == ip_handlers.ip_output && !rt->dst.error &&
            rt->rt_type == RTN_UNICAST && !(rt->rt_flags & (RTCF_DOREDIRECT | RTCF_SHARED)) &&
-           rt->dst.neighbour && !rt->dst.expires && rt->fi && rt->fi->fib_nhs == 1 &&
+           rt->dst.neighbour && !rt->dst.expires && rt->fi &&
            rt->dst.dev->type == ARPHRD_ETHER && !(rt->dst.dev->flags & IFF_LOOPBACK);
+}
+
+// See rtable::plain.
+void rt_set_plain(rtable* rt) {
+    rt->key.pad[0] = !rt_is_plain(rt) ? 0 : rt->fi->fib_nhs == 1 ? 1 : 2;
 }
 
 /// Takes over from d what may change while rt_same holds.
@@ -60,7 +64,7 @@ void rt_refresh(rtable* rt, const rt_decision& d) {
     if (!rt->rt_shared)
         rt->rt_src = d.src;
     rt_set_mtu(rt);
-    rt->key.pad[0] = rt_is_plain(rt);
+    rt_set_plain(rt);
 }
 
 // Sets all that dst_init left alone.
@@ -81,8 +85,7 @@ void rt_fill(rtable* rt, const rt_decision& d, bool shared) {
                           : be32_t{};
     rt->fi = d.fi;
     if (d.fi && !shared)
-        fib_info_hold(d.fi);
-    rt->rt_created = jiffies();
+        fib_info_hold_slot(d.fi, rt->dst.ops->sd->cpu);
     rt->lru_next = rt->lru_prev = nullptr;
     rt->dst.input = d.input;
     rt->dst.output = d.output;
@@ -103,20 +106,38 @@ rtable* rt_dst_alloc(rt_hash_shard* shard, const rt_decision& d, uint16_t dst_fl
 
 // ---- the cache
 
+// The valid neighbour that d leads to, with a reference: by the next hop's own entry when it has it
+// at hand.
+neighbour* rt_decided_neighbour(const rt_hash_shard* shard, const rt_decision& d) {
+    if (d.uses_gateway && d.is_input && d.nh->nh_rth_input) {
+        const rtable* own = d.nh->nh_rth_input[shard->sd->cpu];
+        if (own && own->rt_uses_gateway && own->rt_gateway == d.gateway && own->dst.dev == d.dev &&
+            own->dst.neighbour && rt_usable(own, shard->sd->jiffies)) {
+            neigh_clone(own->dst.neighbour);
+            return own->dst.neighbour;
+        }
+    }
+    return rt_resolved_neighbour(d.dev, d.uses_gateway ? d.gateway : d.key.daddr);
+}
+
 // A new entry of the cache; null: the packet has to do without (then *refused tells whether it
 // may).
 rtable* rt_make_cached(rt_hash_shard* shard, uint32_t hash, const rt_decision& d,
                        const sk_buff* skb, skb_drop_reason* refused) {
+    if (!rt_admit(shard, hash, d.key)) {
+        trace_packet(skb, "above gc_thresh, first packet in a while: not entered");
+        return nullptr;
+    }
     neighbour* n = nullptr;
     if (d.type == RTN_UNICAST && !d.error) {
-        n = rt_resolved_neighbour(d.dev, d.uses_gateway ? d.gateway : d.key.daddr);
+        n = rt_decided_neighbour(shard, d);
         if (!n) {
             trace_packet(skb, "next hop %s not resolved: not entered",
                          ip4_str(d.uses_gateway ? d.gateway : d.key.daddr).s);
             return nullptr;
         }
     }
-    bool strict = rt_shard_net(shard).ipv4.rt.gc_strict;
+    bool strict = !rt_shard_net(shard).ipv4.rt.admission;
     rtable* rt = rt_dst_alloc(shard, d, strict ? 0 : DST_QUIET);
     if (!rt) {
         if (n)
@@ -130,13 +151,28 @@ rtable* rt_make_cached(rt_hash_shard* shard, uint32_t hash, const rt_decision& d
     rt->dst.neighbour = n;
     rt = rt_intern_hash(shard, hash, rt);
     if (rt) {
-        rt->key.pad[0] = rt_is_plain(rt);
+        rt_set_plain(rt);
         dst_use_noref(&rt->dst, jiffies());
     }
     return rt;
 }
 
 // ---- shared entries
+
+// A shared entry towards a gateway holds its neighbour while that one is valid, so that it may be
+// plain. What packets of this burst still read is kept by RCU.
+void rt_shared_bind(rtable* rt) {
+    if (!rt->rt_uses_gateway || !rt_needs_neighbour(rt))
+        return;
+    const neighbour* had = rt->dst.neighbour;
+    if (had && rt_usable(rt, jiffies()))
+        return;
+    if (had)
+        neigh_release(rt->dst.neighbour);
+    rt->dst.neighbour = rt_resolved_neighbour(rt->dst.dev, rt->rt_gateway);
+    if (had || rt->dst.neighbour)
+        rt_set_plain(rt);
+}
 
 // Lets a shared entry go that others of this burst may still use.
 void rt_drop_shared(rtable** slot) {
@@ -149,12 +185,14 @@ rtable* rt_shared_at(rt_hash_shard* shard, rtable** slot, const rt_decision& d) 
     if (*slot && rt_same(*slot, d)) {
         if ((*slot)->rt_genid != d.genid)
             rt_refresh(*slot, d);
+        rt_shared_bind(*slot);
         return *slot;
     }
     rtable* rt = rt_dst_alloc(shard, d, DST_NOCOUNT);
     if (!rt)
         return nullptr;
     rt_drop_shared(slot);
+    rt_shared_bind(rt);
     return *slot = rt;
 }
 
@@ -239,7 +277,7 @@ void ipv4_dst_destroy(dst_entry* dst) {
     if (dst->neighbour && !rt->rt_neigh_lent)
         neigh_release(dst->neighbour);
     if (rt->fi && !rt->rt_shared)
-        fib_info_put(rt->fi);
+        fib_info_put_slot(rt->fi, dst->ops->sd->cpu);
 }
 
 void rt_own_flush(rt_hash_shard* shard) {

@@ -4,6 +4,8 @@
 // and periodically (rt_check_expire). Also the limits themselves: what share of gc_thresh and
 // max_size a shard has.
 //
+// And whether a flow pays for an entry at all (rt_admit).
+//
 // The goal, the equilibrium and the halving age limit are 2.6.32's. What differs is the amount of
 // work: the kernel sweeps the whole table in one go, here a call looks at no more than RT_GC_BATCH
 // entries, oldest first (rt_hash_shard::lru_head), and those that are kept go to the tail. So no
@@ -61,14 +63,41 @@ uint32_t rt_score(const rtable* rt, jiffies_t now) {
 
 namespace {
 
-// Looks at up to RT_GC_BATCH entries, frees up to goal of them. Returns how many it freed.
-unsigned rt_gc_slice(rt_hash_shard* shard, unsigned goal, uint32_t expire, jiffies_t now) {
-    unsigned budget = std::min(RT_GC_BATCH, shard->nr_cached), freed = 0;
-    for (; budget && freed < goal; --budget) {
+// Asks for what the removal of the entries behind rt will read, each a step before it is followed:
+// the third one's lines, the second one's bucket, the first one's chain.
+void rt_gc_prefetch(const rt_hash_shard* shard, const rtable* rt) {
+    auto bucket = [shard](const rtable* e) {
+        return &shard->rt_hash_table[rt_hash_of(shard, e->key) & shard->rt_hash_mask];
+    };
+    const rtable* next = rt->lru_next;
+    if (!next)
+        return;
+    __builtin_prefetch(*bucket(next));
+    const rtable* second = next->lru_next;
+    if (!second)
+        return;
+    __builtin_prefetch(bucket(second));
+    if (const rtable* third = second->lru_next) {
+        __builtin_prefetch(third);
+        __builtin_prefetch(&third->dst.input);
+        __builtin_prefetch(&third->lru_next);
+    }
+}
+
+// Looks at up to *budget entries, frees up to goal of them. Returns how many it freed. The list is
+// in the order in which entries were entered or looked at, so an entry that nobody used since, and
+// that is too young to go, is the oldest: those behind it need not be looked at.
+unsigned rt_gc_slice(rt_hash_shard* shard, unsigned goal, uint32_t expire, jiffies_t now,
+                     unsigned* budget) {
+    unsigned freed = 0;
+    for (; *budget && freed < goal && shard->lru_head; --*budget) {
         rtable* rt = shard->lru_head;
+        rt_gc_prefetch(shard, rt);
         if (rt_is_expired(rt, now) || rt_may_expire(rt, expire, expire, now)) {
             rt_remove(shard, rt);
             ++freed;
+        } else if (!rt->dst.__refcnt && !rt_valuable(rt) && rt->dst.lastuse == rt->rt_listed) {
+            break;
         } else {
             rt_lru_rotate(shard, rt);
         }
@@ -113,10 +142,10 @@ bool rt_has_room(const rt_hash_shard* shard) {
 // room (there they wait for a grace period); by default max_size holds at every moment, and the
 // caller has an alternative.
 bool rt_gc_overflow(rt_hash_shard* shard, bool freed) {
-    if (rt_has_room(shard) || (freed && rt_shard_net(shard).ipv4.rt.gc_strict))
+    if (rt_has_room(shard) || (freed && !rt_shard_net(shard).ipv4.rt.admission))
         return true;
     RT_CACHE_STAT_INC(rt_cache_stat::gc_dst_overflow);
-    if (rt_shard_net(shard).ipv4.rt.gc_strict)
+    if (!rt_shard_net(shard).ipv4.rt.admission)
         net_warn_ratelimited("dst cache overflow");
     return false;
 }
@@ -140,18 +169,29 @@ bool __rt_garbage_collect(rt_hash_shard* shard, int elasticity, jiffies_t min_in
     }
     // By default room is made for a burst at a time, since what is freed counts to the end of this
     // one.
-    if (!rt_has_room(shard) && !rt_shard_net(shard).ipv4.rt.gc_strict)
+    if (!rt_has_room(shard) && rt_shard_net(shard).ipv4.rt.admission)
         goal = std::max<int64_t>(goal, std::min(RT_GC_BATCH / 2, shard->nr_cached / 4 + 1));
-    unsigned slice = unsigned(std::min<int64_t>({goal, RT_GC_BATCH, shard->nr_cached}));
-    unsigned freed = rt_gc_slice(shard, slice, shard->gc_expire, now);
-    trace_packet(nullptr, "goal %lld, %u of %u freed, age limit %u jiffies", (long long)goal, freed,
-                 slice, shard->gc_expire);
+    const unsigned batch = std::min(RT_GC_BATCH, shard->nr_cached);
+    const auto slice = unsigned(std::min<int64_t>(goal, batch));
+    unsigned budget = batch;
+    unsigned freed = rt_gc_slice(shard, slice, shard->gc_expire, now, &budget);
     if (freed >= slice) {
         rt_gc_work_done(shard);
     } else {
         RT_CACHE_STAT_INC(rt_cache_stat::gc_goal_miss);
         shard->gc_expire >>= 1;
+        // The kernel halves the limit again and again where it may take its time. Here the entries
+        // that were not looked at yet bound the time, and a flow that pays shall have its entry.
+        const bool pays = rt_shard_net(shard).ipv4.rt.admission;
+        while (pays && !freed && budget && shard->gc_expire && !rt_has_room(shard)) {
+            freed = rt_gc_slice(shard, 1, shard->gc_expire, now, &budget);
+            if (!freed)
+                shard->gc_expire >>= 1;
+        }
     }
+    shard->gc_looked_max = std::max(shard->gc_looked_max, batch - budget);
+    trace_packet(nullptr, "goal %lld, %u of %u freed, age limit %u jiffies", (long long)goal, freed,
+                 slice, shard->gc_expire);
     return rt_gc_overflow(shard, freed || shard->nr_free_counted);
 }
 
@@ -176,6 +216,28 @@ bool rt_shrink_neighbours(rt_hash_shard* shard) {
         ++freed;
     }
     return freed;
+}
+
+// ---- admission
+
+bool rt_admit(rt_hash_shard* shard, uint32_t hash, const rt_key& key) {
+    if (dst_entries_get_fast(&shard->ipv4_dst_ops) < shard->ipv4_dst_ops.gc_thresh ||
+        !rt_shard_net(shard).ipv4.rt.admission)
+        return true;
+    // Tag and time, 16 bits each. Flows that never repeat write over what others left, so a flow is
+    // remembered for as long as it takes them to come by as often as there are words.
+    constexpr unsigned SHIFT = 3; // the time in units of 8 jiffies: unambiguous for half an hour
+    const auto time = uint16_t(jiffies() >> SHIFT);
+    uint64_t mixed = (uint64_t(key.daddr.raw) << 32 | key.saddr.raw) * 0xa0761d6478bd642fu;
+    mixed ^= mixed >> 32;
+    const uint32_t tag = uint16_t(mixed >> 16 ^ key.tos ^ key.oif ^ key.iif << 3) | 1u;
+    uint32_t* slot = rt_admit_slot(shard, hash);
+    const uint32_t seen = *slot;
+    *slot = tag << 16 | time;
+    if (seen >> 16 == tag && uint16_t(time - uint16_t(seen)) <= RT_ADMIT_WINDOW >> SHIFT)
+        return true;
+    RT_CACHE_STAT_INC(rt_cache_stat::unadmitted);
+    return false;
 }
 
 // ---- the periodic check

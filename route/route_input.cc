@@ -329,6 +329,76 @@ int rt_decide_input(const rt_input& in, rt_decision* d, skb_drop_reason* reason)
                                        : decide_slow(in, in_dev, d, reason);
 }
 
+namespace {
+
+/// Decides about a forwarded packet where each of decide_slow's questions has its usual answer: one
+/// next hop by another device, a source that nobody wants to know the way back to. False: one has
+/// not, and nothing was counted.
+bool decide_plain_forward(net& n, net_device* dev, const in_device* in_dev, const iphdr* iph,
+                          rt_decision* d) {
+    const be32_t daddr = iph->daddr, saddr = iph->saddr;
+    auto unusual = [](be32_t a) {
+        const uint32_t top = be32_to_cpu(a) >> 24;
+        return top == 0 || top == 127 || top >= 224;
+    };
+    if (unusual(daddr) || unusual(saddr) || dev->master_ifindex || !IN_DEV_FORWARD(in_dev) ||
+        IN_DEV_RPFILTER(in_dev) || fib4_has_custom_rules(n))
+        return false;
+    flowi4 fl4;
+    fl4.flowi4_iif = dev->ifindex;
+    fl4.flowi4_tos = iph->tos & INET_DSCP_MASK;
+    fl4.daddr = daddr;
+    fl4.saddr = saddr;
+    fib_result res;
+    if (fib_lookup(n, &fl4, &res) || res.type != RTN_UNICAST || res.fi->fib_nhs != 1)
+        return false;
+    fib_nh* nh = res.nh();
+    // By another device no redirect is due, and then the source's own way is not asked for.
+    if (!nh->fib_nh_dev || nh->fib_nh_dev == dev || !__in_dev_get_rcu(nh->fib_nh_dev))
+        return false;
+    uint32_t itag = 0;
+    skb_drop_reason reason{};
+    if (fib_validate_source(n, nullptr, saddr, daddr, iph->tos, nh->fib_nh_oif, dev, &itag, &reason))
+        return false;
+    d->dev = nh->fib_nh_dev;
+    d->type = res.type;
+    d->input = ip_handlers.ip_forward;
+    d->output = ip_handlers.ip_output;
+    d->src = saddr;
+    rt_set_nexthop(n, d, res, daddr);
+    return !d->learned.expires;
+}
+
+} // namespace
+
+bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, rtable** rt,
+                          skb_drop_reason* reason) {
+    rt_hash_shard* shard = sd->rt_shard;
+    net& n = *sd->nd_net;
+    rt_decision d;
+    d.key = rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos);
+    const uint32_t hash = rt_hash_of(shard, d.key);
+    d.genid = rt_genid(n);
+    if (rtable* old = rt_cache_probe(shard, d.key, hash)) {
+        // An earlier packet of this burst has entered it; a stale one is for ip_route_input.
+        if (old->rt_genid != d.genid || !old->plain_for(iph->protocol) ||
+            !rt_usable(old, sd->jiffies))
+            return false;
+        RT_CACHE_STAT_INC(rt_cache_stat::in_hit);
+        dst_use_noref(&old->dst, sd->jiffies);
+        *rt = old;
+        return true;
+    }
+    const in_device* in_dev = __in_dev_get_rcu(dev);
+    d.iif = dev->ifindex;
+    if (!in_dev || !decide_plain_forward(n, dev, in_dev, iph, &d))
+        return false;
+    RT_CACHE_STAT_INC(rt_cache_stat::missed);
+    RT_CACHE_STAT_INC(rt_cache_stat::in_slow_tot);
+    *rt = rt_entry_for(shard, hash, d, nullptr, nullptr, reason);
+    return true;
+}
+
 int ip_route_input(sk_buff* skb, be32_t daddr, be32_t saddr, uint8_t tos, net_device* dev,
                    skb_drop_reason* reason) {
     softnet_data* sd = this_softnet();

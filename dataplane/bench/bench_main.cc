@@ -20,6 +20,9 @@ struct benchmark {
 constexpr benchmark benchmarks[] = {
     {"alloc", "the slab allocator beside malloc, jemalloc, tcmalloc, mimalloc, rte_mempool",
      bench_alloc_main},
+    {"fib", "the routing table beside rte_fib and rte_lpm", bench_fib_main},
+    {"route-cache", "how fast the route cache allocates, hits and forgets; floods",
+     bench_route_cache_main},
 };
 
 int usage(FILE* to, int status) {

@@ -131,7 +131,7 @@ constexpr route_key route_keys[] = {
     {"gc_timeout", &rt_sysctls::gc_timeout, sysctl_unit::seconds},
     {"gc_interval", &rt_sysctls::gc_interval, sysctl_unit::seconds},
     {"gc_elasticity", &rt_sysctls::gc_elasticity},
-    {"gc_strict", &rt_sysctls::gc_strict},
+    {"admission", &rt_sysctls::admission, sysctl_unit::plain, 0},
     {"mtu_expires", &rt_sysctls::mtu_expires, sysctl_unit::seconds},
     {"min_pmtu", &rt_sysctls::min_pmtu, sysctl_unit::plain, 68},
     {"min_adv_mss", &rt_sysctls::min_adv_mss},

@@ -21,7 +21,7 @@ enum class burst_exit : uint8_t {
     ip_rcv_finish,     ///< header checked, PRE_ROUTING passed; route wanted
     ip_forward_finish, ///< FORWARD passed, which has made it longer than the mtu
     ip_finish_output,  ///< the same of POST_ROUTING
-    ip_forward,        ///< on a plain route (rt), but its TTL, length or neighbour is not
+    ip_forward,        ///< on a route to forward by (rt), but it, the TTL, length or neighbour is not plain
 };
 
 struct ip_burst {

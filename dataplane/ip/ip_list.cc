@@ -217,9 +217,30 @@ static_assert(offsetof(rtable, rt_genid) == 20);
     return rt;
 }
 
+/// Packets that the cache has no plain entry for, on their way out of the burst. Most want nothing but a
+/// forward by the tables: those come back when their entry, new or the next hop's own, is plain.
+[[gnu::noinline]] void ip_route_miss_list(ip_burst& b, uint32_t missed) {
+    const uint32_t done = ip_route_input_list(b.sd, b.dev, b.iph, missed, b.rt);
+    b.slow &= ~done;
+    for_each_bit(done, [&](unsigned i) { rte_prefetch0(b.rt[i]->dst.neighbour); });
+    for_each_bit(missed & ~done, [&](unsigned i) {
+        auto reason = skb_drop_reason::NOT_SPECIFIED;
+        if (!ip_route_input_burst(b.sd, b.dev, b.iph[i], &b.rt[i], &reason))
+            return;
+        b.slow &= ~(1u << i);
+        if (unlikely(!b.rt[i])) {
+            kfree_skb_reason(burst_skb(b, i), reason);
+            b.gone |= 1u << i;
+        } else if (!b.rt[i]->plain_for(b.iph[i]->protocol)) {
+            b.leave(i, burst_exit::ip_forward);
+        }
+    });
+}
+
 /// The route cache: a hit of the current generation that is a plain forward stays. MARKED: a hook may
 /// have marked those that have an sk_buff.
-template <bool MARKED> void rt_cache_list(ip_burst& b) {
+template <bool MARKED>
+void rt_cache_list(ip_burst& b) {
     const rt_hash_shard& shard = *b.sd->rt_shard;
     const uint32_t jiffies = uint32_t(b.sd->jiffies);
     const cache_question question(b);
@@ -236,14 +257,16 @@ template <bool MARKED> void rt_cache_list(ip_burst& b) {
         b.rt[i] = head ? rt_from_dst(head) : nullptr;
         rte_prefetch0(b.rt[i]);
     });
-    uint32_t searched = 0;
+    uint32_t searched = 0, missed = 0;
     for_each_live(b, [&](unsigned i) {
         rtable* rt = b.rt[i];
         const uint32_t mark = MARKED && (b.skbs >> i & 1) ? skb_from_mbuf(b.m[i])->mark : 0;
         if (unlikely(!rt || !question.answered_by(rt, b.iph[i], mark))) {
             b.rt[i] = rt = rt_cache_search(rt, b.iph[i], mark, question, &searched);
-            if (!rt)
+            if (!rt) {
+                missed |= uint32_t(!mark) << i; // a marked packet asks the rules for itself
                 return b.leave(i, burst_exit::ip_rcv_finish);
+            }
         }
         rte_prefetch0(rt->dst.neighbour);
         ++rt->dst.__use;
@@ -251,6 +274,8 @@ template <bool MARKED> void rt_cache_list(ip_burst& b) {
     });
     b.sd->rt_stat[rt_cache_stat::in_hit].add(unsigned(std::popcount(b.live())));
     b.sd->rt_stat[rt_cache_stat::in_hlist_search].add(searched);
+    if (unlikely(missed))
+        ip_route_miss_list(b, missed);
 }
 
 void ip_rcv_finish_list(ip_burst& b) {

@@ -9,6 +9,7 @@
 #include <random>
 #include <set>
 
+#include "route/fib_lpm.h"
 #include "tests/route/fib_router.h"
 
 namespace slabfwd::test {
@@ -85,9 +86,14 @@ private:
 
 constexpr int GATEWAYS = 5;
 
-class fib_model : public testing::Test {
+/// Once by the zones alone, once with every table compiled.
+class fib_model : public testing::TestWithParam<bool> {
 protected:
-    fib_model() { r.setup("addr add 10.0.0.1/24 dev p0\nlink set p0 up"); }
+    fib_model() {
+        fib_lpm_min_nodes = GetParam() ? 1 : UINT32_MAX;
+        r.setup("addr add 10.0.0.1/24 dev p0\nlink set p0 up");
+    }
+    ~fib_model() override { fib_lpm_min_nodes = 1024; }
     /// The route for the router; gw 0: none named (deletion).
     fib_config config(const model_route& m, uint16_t flags) {
         fib_config cfg;
@@ -140,7 +146,7 @@ protected:
     std::mt19937 rng{7};
 };
 
-TEST_F(fib_model, random_changes) {
+TEST_P(fib_model, random_changes) {
     constexpr uint16_t kinds[] = {NLM_F_CREATE | NLM_F_EXCL,    NLM_F_CREATE | NLM_F_EXCL,
                                   NLM_F_CREATE | NLM_F_REPLACE, NLM_F_REPLACE,
                                   NLM_F_CREATE | NLM_F_APPEND,  NLM_F_CREATE};
@@ -159,8 +165,12 @@ TEST_F(fib_model, random_changes) {
             const auto tos = uint8_t(rng() & 0xfc);
             ASSERT_EQ(table_lookup(addr, tos), model.lookup(addr, tos)) << step;
         }
-        if (step % 256 == 0)
+        if (step % 256 == 0) {
             r.settle();
+            const fib_table* tb = fib_get_table(r.n, 77);
+            ASSERT_TRUE(!tb || fib_lpm_is_valid(tb)) << step;
+            ASSERT_TRUE(!tb || !tb->tb_num_nodes || bool(tb->tb_lpm) == GetParam());
+        }
     }
     struct context {
         std::vector<model_route> rows;
@@ -185,7 +195,7 @@ TEST_F(fib_model, random_changes) {
 
 /// As many prefixes as the Internet has, of the lengths that it has: found, and not found where
 /// there are none. From the file named by SLABFWD_SHARED when it is there, else drawn.
-TEST_F(fib_model, a_table_of_internet_size) {
+TEST_P(fib_model, a_table_of_internet_size) {
     std::vector<std::pair<uint32_t, int>> prefixes;
     if (const char* shared = getenv("SLABFWD_SHARED")) {
         const std::string command =
@@ -212,6 +222,7 @@ TEST_F(fib_model, a_table_of_internet_size) {
                                     nullptr),
                   0);
     r.settle();
+    EXPECT_TRUE(fib_lpm_is_valid(fib_get_table(r.n, 77)));
     EXPECT_EQ(r.n.ipv4.fib->fib_info_cnt, infos_before + GATEWAYS);
     for (int i = 0; i < 200000; ++i) {
         const uint32_t addr =
@@ -228,6 +239,10 @@ TEST_F(fib_model, a_table_of_internet_size) {
         ASSERT_EQ(inet_rtm_delroute(r.n, config({dst, len, 0, 0, 0}, 0), nullptr), 0);
     EXPECT_EQ(table_lookup(prefixes[0].first, 0), 0);
 }
+
+INSTANTIATE_TEST_SUITE_P(tables, fib_model, testing::Bool(), [](const auto& info) {
+    return info.param ? "compiled" : "zones";
+});
 
 } // namespace
 } // namespace slabfwd::test

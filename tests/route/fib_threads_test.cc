@@ -2,10 +2,12 @@
 //
 // Lookups on several slots while the control slot changes routes: every answer is one that was
 // right at some moment of the lookup. Meant for ThreadSanitizer.
+#include <cerrno>
 #include <gmock/gmock.h>
 #include <random>
 #include <thread>
 
+#include "route/fib_lpm.h"
 #include "tests/route/fib_router.h"
 
 namespace slabfwd::test {
@@ -13,9 +15,11 @@ namespace {
 
 constexpr unsigned READERS = 3;
 
-class fib_threads : public testing::Test {
+/// Once by the zones alone, once with every table compiled.
+class fib_threads : public testing::TestWithParam<bool> {
 protected:
     fib_threads() : r(READERS) {
+        fib_lpm_min_nodes = GetParam() ? 1 : UINT32_MAX;
         r.enter(r.n.control_cpu());
         r.setup(R"(
             addr add 10.0.0.1/24 dev p0
@@ -23,6 +27,7 @@ protected:
             addr add 10.0.1.1/24 dev p1
             link set p1 up)");
     }
+    ~fib_threads() override { fib_lpm_min_nodes = 1024; }
     /// Runs `read` in bursts on every slot beside `change`, which runs on this one.
     template <class Read, class Change>
     void run(Read read, Change change) {
@@ -71,7 +76,7 @@ protected:
     fib_router r;
 };
 
-TEST_F(fib_threads, replace_is_seen_as_old_or_new) {
+TEST_P(fib_threads, replace_is_seen_as_old_or_new) {
     r.setup("route add 20.0.0.0/8 via 10.0.0.9\nroute add 20.1.0.0/16 via 10.0.0.2");
     run(
         [this](std::mt19937& rng) {
@@ -88,7 +93,7 @@ TEST_F(fib_threads, replace_is_seen_as_old_or_new) {
         });
 }
 
-TEST_F(fib_threads, zones_grow_beside_lookups) {
+TEST_P(fib_threads, zones_grow_beside_lookups) {
     r.setup("route add 20.0.0.0/8 via 10.0.0.9\nroute add 20.200.0.0/24 via 10.0.0.2");
     run(
         [this](std::mt19937& rng) {
@@ -116,7 +121,7 @@ TEST_F(fib_threads, zones_grow_beside_lookups) {
         });
 }
 
-TEST_F(fib_threads, rules_addresses_and_links) {
+TEST_P(fib_threads, rules_addresses_and_links) {
     r.setup("route add 20.0.0.0/8 nexthop via 10.0.0.2 nexthop via 10.0.1.3");
     run(
         [this](std::mt19937& rng) {
@@ -149,6 +154,41 @@ TEST_F(fib_threads, rules_addresses_and_links) {
             }
         });
 }
+
+// Random routes come and go in a corner of the table where prefixes nest; each reader compares with
+// what stays: never longer than a route that was added, never shorter than the one that stays.
+TEST_P(fib_threads, random_changes_beside_lookups) {
+    r.setup("route add 20.0.0.0/8 via 10.0.0.9\nroute add 20.1.0.0/16 via 10.0.0.8");
+    run(
+        [this](std::mt19937& rng) {
+            const uint32_t addr = 0x14010000u | (rng() & 0xffff);
+            const int gw = gateway(addr);
+            // A route of /17 and longer goes by the gateway of its length's parity.
+            EXPECT_TRUE(gw == 8 || gw == 2 || gw == 3) << gw;
+            EXPECT_EQ(gateway(0x14020000u | (rng() & 0xffff)), 9);
+        },
+        [this] {
+            std::mt19937 rng(3);
+            fib_config cfg;
+            cfg.nexthops.resize(1);
+            cfg.nexthops[0].has_gw = true;
+            for (int i = 0; i < 6000; ++i) {
+                cfg.fc_dst_len = uint8_t(17 + rng() % 16);
+                cfg.fc_dst = cpu_to_be32(0x14010000u | (rng() & 0xffff)) &
+                             inet_make_mask(cfg.fc_dst_len);
+                cfg.nexthops[0].gw = parse_ip(cfg.fc_dst_len % 2 ? "10.0.0.2" : "10.0.0.3");
+                cfg.fc_nlflags = NLM_F_CREATE | NLM_F_EXCL;
+                const int err = inet_rtm_newroute(r.n, cfg, nullptr);
+                ASSERT_EQ(err ? inet_rtm_delroute(r.n, cfg, nullptr) : 0, 0) << err;
+                control_loop();
+            }
+            EXPECT_TRUE(fib_lpm_is_valid(r.n.ipv4.fib->fib_main));
+        });
+}
+
+INSTANTIATE_TEST_SUITE_P(tables, fib_threads, testing::Bool(), [](const auto& info) {
+    return info.param ? "compiled" : "zones";
+});
 
 } // namespace
 } // namespace slabfwd::test

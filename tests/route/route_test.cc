@@ -398,7 +398,9 @@ TEST(route, multipath_icmp_errors_choose_by_what_they_quote) {
         std::string dst = "172.16.0." + std::to_string(i);
         chosen[dst] = r.input("10.0.0.2", dst.c_str());
         EXPECT_TRUE(r.rt->rt_cached);
-        EXPECT_FALSE(r.rt->plain());
+        EXPECT_EQ(r.rt->plain(), 2);
+        EXPECT_TRUE(r.rt->plain_for(IPPROTO_UDP_));
+        EXPECT_FALSE(r.rt->plain_for(IPPROTO_ICMP_));
         EXPECT_EQ(r.input("10.0.0.2", dst.c_str()), chosen[dst]);
         r.input("10.0.0.2", dst.c_str(), "p0", 0, IPPROTO_ICMP_);
         EXPECT_FALSE(r.rt->rt_cached) << "an ICMP packet neither uses nor replaces the entry";
@@ -545,7 +547,7 @@ TEST(route, failing_allocations) {
     for (int strict : {0, 1}) {
         rt_router r;
         r.setup(ROUTES);
-        r.n.ipv4.rt.gc_strict = strict;
+        r.n.ipv4.rt.admission = !strict;
         kmem_cache* cache = ip_dst_cachep.get();
         for (int times : {1, -1}) {
             size_t refused = 0, any_failed = 0;

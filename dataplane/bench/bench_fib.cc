@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// `slabfwd bench fib`: the routing table beside DPDK's rte_fib (DIR24_8, with next hops of 1, 2 and
+// 4 bytes) and rte_lpm: time to load a full table, cycles of a lookup in bursts of 32, bytes a
+// route. Our own load is the whole of `ip route add`: checks, shared next hops, nodes, compiled form.
+// Door: bench_fib_main(). All peers answer the same addresses in one process each, in turn; CPU time
+// of the own thread is counted. Threads: one.
+#include <cstdio>
+#include <random>
+
+#include <fmt/format.h>
+#include <rte_errno.h>
+#include <rte_fib.h>
+#include <rte_lpm.h>
+#include <rte_malloc.h>
+
+#include "alloc/slabinfo.h"
+#include "dataplane/bench/bench_clock.h"
+#include "dataplane/bench/bench_options.h"
+#include "dataplane/bench/bench_programs.h"
+#include "dataplane/bench/route_cache.h"
+#include "route/fib_lpm.h"
+
+namespace slabfwd {
+
+namespace {
+
+constexpr unsigned BURST = 32;
+constexpr size_t ADDRESSES = size_t(1) << 20;
+
+/// Addresses of the table, uniformly over its prefixes.
+std::vector<uint32_t> table_addresses(const std::vector<prefix>& routes) {
+    std::mt19937 rng(11);
+    std::vector<uint32_t> out(ADDRESSES);
+    for (uint32_t& a : out) {
+        const prefix& p = routes[rng() % routes.size()];
+        a = p.addr | (p.len < 32 ? uint32_t(rng()) >> p.len : 0);
+    }
+    return out;
+}
+
+/// Resident memory of this process.
+double resident() {
+    long pages = 0, rss = 0;
+    if (FILE* f = std::fopen("/proc/self/statm", "r")) {
+        if (std::fscanf(f, "%ld %ld", &pages, &rss) != 2)
+            rss = 0;
+        std::fclose(f);
+    }
+    return double(rss) * 4096;
+}
+
+/// Best of several rounds over all addresses: what others on the machine evict is not ours.
+template <class F>
+double cycles_per_lookup(F lookup, double ns) {
+    double best = 1e9;
+    uint64_t spent = 0;
+    while (double(spent) < ns) {
+        const stopwatch watch;
+        for (size_t at = 0; at < ADDRESSES; at += BURST)
+            lookup(at);
+        const uint64_t took = watch.cpu_ns();
+        spent += took;
+        best = std::min(best, double(took) * tsc_ghz() / ADDRESSES);
+    }
+    return best;
+}
+
+struct fib_job {
+    const std::vector<prefix>* routes;
+    const std::vector<uint32_t>* addresses;
+    double span_ns;
+};
+
+void report(child_result& out, uint64_t load_ns, double memory, double cycles, size_t routes) {
+    out.samples = {{"load", double(load_ns) / 1e6},
+                   {"cycles", cycles},
+                   {"bytes", memory / double(routes)}};
+}
+
+void run_own(const fib_job& job, child_result& out) {
+    route_cache_job none;
+    auto b = bench_router::make(none);
+    if (!b) {
+        out.error = b.error();
+        return;
+    }
+    net& n = b->n();
+    const double before = resident();
+    fib_config cfg;
+    cfg.fc_nlflags = NLM_F_CREATE | NLM_F_EXCL;
+    cfg.nexthops.resize(1);
+    cfg.nexthops[0].has_gw = true;
+    const stopwatch watch;
+    for (size_t i = 0; i < job.routes->size(); ++i) {
+        const prefix& p = (*job.routes)[i];
+        cfg.fc_dst = cpu_to_be32(p.addr);
+        cfg.fc_dst_len = p.len;
+        cfg.nexthops[0].gw = bench_next_hop(unsigned(i % BENCH_NEXT_HOPS));
+        if (const int err = inet_rtm_newroute(n, cfg, nullptr); err && err != -EEXIST) {
+            out.error = fmt::format("route {}: {}", i, err);
+            return;
+        }
+    }
+    const uint64_t load = watch.cpu_ns();
+    rcu_barrier_all(n);
+    const double memory = resident() - before;
+    const fib_table* tb = fib_get_table(n, RT_TABLE_MAIN);
+    std::vector<be32_t> addr(ADDRESSES);
+    for (size_t i = 0; i < ADDRESSES; ++i)
+        addr[i] = cpu_to_be32((*job.addresses)[i]);
+    uintptr_t sum = 0;
+    const fib_lpm* lpm = tb->tb_lpm;
+    if (!lpm) {
+        out.skipped = "the table is too small to be compiled";
+        return;
+    }
+    const double cycles = cycles_per_lookup(
+        [&](size_t at) {
+            const fib_leaf* leaf[BURST];
+            fib_lpm_lookup_bulk(lpm, &addr[at], leaf, BURST);
+            for (const fib_leaf* l : leaf)
+                sum += uintptr_t(l->fi);
+        },
+        job.span_ns);
+    report(out, load, memory, cycles, job.routes->size());
+    out.samples.emplace_back("lpm_bytes", double(fib_lpm_bytes(tb)) / double(job.routes->size()));
+    if (!sum)
+        out.error = "nothing was found";
+}
+
+template <class Add, class Lookup>
+void run_dpdk(const fib_job& job, child_result& out, double before, Add add, Lookup lookup) {
+    const stopwatch watch;
+    for (size_t i = 0; i < job.routes->size(); ++i)
+        if (const prefix& p = (*job.routes)[i]; add(p, uint32_t(1 + i % BENCH_NEXT_HOPS)) < 0) {
+            out.error = fmt::format("route {} does not go in", i);
+            return;
+        }
+    const uint64_t load = watch.cpu_ns();
+    const double memory = resident() - before;
+    report(out, load, memory, cycles_per_lookup(lookup, job.span_ns), job.routes->size());
+}
+
+bool start(child_result& out) {
+    eal_options options;
+    options.no_huge_mb = 1024;
+    const auto eal = eal_start(options);
+    if (!eal)
+        out.error = eal.error();
+    return bool(eal);
+}
+
+void run_rte_fib(const fib_job& job, rte_fib_dir24_8_nh_sz size, child_result& out) {
+    if (!start(out))
+        return;
+    const double before = resident();
+    rte_fib_conf conf{};
+    conf.type = RTE_FIB_DIR24_8;
+    conf.max_routes = int(job.routes->size()) + 1000;
+    conf.dir24_8.nh_sz = size;
+    conf.dir24_8.num_tbl8 = size == RTE_FIB_DIR24_8_1B ? 127 : 32767;
+    rte_fib* fib = rte_fib_create("bench", SOCKET_ID_ANY, &conf);
+    if (!fib) {
+        out.error = fmt::format("rte_fib_create: {}", rte_strerror(rte_errno));
+        return;
+    }
+    uint64_t sum = 0;
+    run_dpdk(
+        job, out, before,
+        [&](const prefix& p, uint32_t nh) { return rte_fib_add(fib, p.addr, p.len, nh); },
+        [&](size_t at) {
+            uint64_t nh[BURST];
+            rte_fib_lookup_bulk(fib, const_cast<uint32_t*>(&(*job.addresses)[at]), nh, BURST);
+            for (uint64_t v : nh)
+                sum += v;
+        });
+    if (!sum && out.error.empty())
+        out.error = "nothing was found";
+}
+
+void run_rte_lpm(const fib_job& job, child_result& out) {
+    if (!start(out))
+        return;
+    const double before = resident();
+    rte_lpm_config conf{};
+    conf.max_rules = uint32_t(job.routes->size()) + 1000;
+    conf.number_tbl8s = 32767;
+    rte_lpm* lpm = rte_lpm_create("bench", SOCKET_ID_ANY, &conf);
+    if (!lpm) {
+        out.error = fmt::format("rte_lpm_create: {}", rte_strerror(rte_errno));
+        return;
+    }
+    uint64_t sum = 0;
+    run_dpdk(
+        job, out, before,
+        [&](const prefix& p, uint32_t nh) { return p.len ? rte_lpm_add(lpm, p.addr, p.len, nh) : 0; },
+        [&](size_t at) {
+            uint32_t nh[BURST];
+            rte_lpm_lookup_bulk(lpm, &(*job.addresses)[at], nh, BURST);
+            for (uint32_t v : nh)
+                sum += v;
+        });
+    if (!sum && out.error.empty())
+        out.error = "nothing was found";
+}
+
+struct fib_peer {
+    bench_peer column;
+    void (*run)(const fib_job&, child_result&);
+};
+
+std::vector<fib_peer> fib_peers() {
+    return {
+        {{"slabfwd", peer_kind::ours}, run_own},
+        {{"rte_fib", peer_kind::peer},
+         [](const fib_job& j, child_result& o) { run_rte_fib(j, RTE_FIB_DIR24_8_4B, o); }},
+        {{"rte_fib_2B", peer_kind::peer},
+         [](const fib_job& j, child_result& o) { run_rte_fib(j, RTE_FIB_DIR24_8_2B, o); }},
+        {{"rte_fib_1B", peer_kind::peer},
+         [](const fib_job& j, child_result& o) { run_rte_fib(j, RTE_FIB_DIR24_8_1B, o); }},
+        {{"rte_lpm", peer_kind::peer}, run_rte_lpm},
+    };
+}
+
+} // namespace
+
+int bench_fib_main(int argc, char** argv) {
+    bench_options o;
+    std::string from = "900000";
+    CLI::App app("The routing table beside rte_fib and rte_lpm.");
+    app.name("slabfwd bench fib");
+    describe_bench_options(app, o);
+    o.turns = 3;
+    app.add_option("--routes", from, "the table: how many to draw, or a file of prefixes (gz)")
+        ->type_name("N|FILE")
+        ->capture_default_str();
+    if (const auto status = parse_bench_options(app, argc, argv))
+        return *status;
+    std::vector<bench_peer> columns;
+    for (const fib_peer& p : fib_peers())
+        columns.push_back(p.column);
+    if (o.list) {
+        for (const bench_peer& p : columns)
+            std::puts(p.name.c_str());
+        return 0;
+    }
+    auto routes = read_prefixes(from);
+    if (!routes) {
+        std::fprintf(stderr, "slabfwd bench: --routes: %s\n", routes.error().c_str());
+        return 1;
+    }
+    tsc_ghz();
+    const std::vector<uint32_t> addresses = table_addresses(*routes);
+    const fib_job job{&*routes, &addresses, o.quick ? 2e7 : 5e8};
+    bench_report result("fib",
+                        {{"load", "ms", "CPU time to load the table, ms", false, 0, true},
+                         {"cycles", "TSC cycles", "TSC cycles a lookup, bursts of 32", false, 1, true},
+                         {"bytes", "bytes", "Resident bytes a route, all of it", false, 1, true},
+                         {"lpm_bytes", "bytes", "of which the compiled form", false, 1, false}},
+                        columns);
+    const std::string workload = fmt::format("{} routes", routes->size());
+    unsigned failed = 0;
+    for (unsigned turn = 0; turn < o.turns; ++turn)
+        for (const fib_peer& p : fib_peers()) {
+            if (!name_matches(o.peers, p.column.name))
+                continue;
+            const child_result r =
+                run_in_child([&](child_result& out) { p.run(job, out); }, 300);
+            if (!r.error.empty() || !r.skipped.empty())
+                std::fprintf(stderr, "%s: %s%s\n", p.column.name.c_str(), r.error.c_str(),
+                             r.skipped.c_str());
+            failed += !r.error.empty();
+            for (const auto& [metric, value] : r.samples)
+                result.add(workload, p.column.name, metric, value);
+        }
+    std::fputs(bench_table_text(result).c_str(), stdout);
+    std::string why;
+    if (!o.json.empty())
+        why = write_text_file(o.json, bench_json(result.rows()).dump(1) + "\n");
+    if (why.empty() && !o.plot.empty())
+        why = bench_plot(result, o.plot);
+    if (!why.empty())
+        std::fprintf(stderr, "slabfwd bench: %s\n", why.c_str());
+    return failed || !why.empty() ? 1 : 0;
+}
+
+} // namespace slabfwd

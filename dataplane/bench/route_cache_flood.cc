@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The flood: the whole pipeline between two saturated ports. 1,000 established flows are half of the
+// packets, the other half never repeats. The rate is told beside the rate with every packet cached,
+// measured in the same process before and after; the hit ratio is of the established flows alone,
+// since a packet that never comes again cannot hit. Time is the worker's turns by the TSC; what a
+// turn was interrupted for by other programs is cut off (turns longer than 20 times the median).
+// Door: run_flood(). See route_cache.h.
+#include <algorithm>
+#include <cstring>
+#include <functional>
+
+#include <fmt/format.h>
+#include <rte_ring.h>
+#include <x86intrin.h>
+
+#include "dataplane/bench/bench_clock.h"
+#include "dataplane/bench/route_cache.h"
+#include "dataplane/worker/worker.h"
+
+namespace slabfwd {
+
+namespace {
+
+constexpr unsigned BURST = 32, ESTABLISHED = 1000;
+constexpr size_t PACKETS = size_t(1) << 21;
+using stat = rt_cache_stat;
+
+/// Frames into p0 and out of p1, the same ones again and again.
+class saturated_ports {
+public:
+    saturated_ports(bench_router& b, const std::vector<packet_addrs>& flows,
+                    const std::vector<packet_addrs>& flood, bool sources)
+        : b_(b), w_(*b.r->workers[0]), flows_(flows), flood_(flood), sources_(sources) {
+        for (rte_mbuf*& m : m_) {
+            m = rte_pktmbuf_alloc(pktmbuf_pool());
+            rte_pktmbuf_append(m, 60);
+        }
+    }
+    ~saturated_ports() {
+        for (rte_mbuf* m : m_)
+            rte_pktmbuf_free(m);
+    }
+    /// One burst, of which every `flood_every`th packet (0: none) never repeats. TSC cycles of the
+    /// worker's turn.
+    uint64_t turn(unsigned flood_every) {
+        for (unsigned i = 0; i < BURST; ++i)
+            write(m_[i], flood_every && i % flood_every == flood_every - 1 ? stranger() : friendly());
+        void** objects = reinterpret_cast<void**>(m_);
+        rte_ring_enqueue_bulk(b_.p0->ring_in, objects, BURST, nullptr);
+        const auto now = uint64_t(double(__rdtsc()) / tsc_ghz());
+        const uint64_t t = tsc_begin();
+        worker_turn(w_, now);
+        const uint64_t took = tsc_end() - t;
+        const unsigned out = rte_ring_dequeue_burst(b_.p1->ring_out, objects, BURST, nullptr);
+        lost_ += BURST - out;
+        for (unsigned i = out; i < BURST; ++i) {
+            m_[i] = rte_pktmbuf_alloc(pktmbuf_pool());
+            rte_pktmbuf_append(m_[i], 60);
+        }
+        return took;
+    }
+    uint64_t lost() const { return lost_; }
+    uint64_t established() const { return friend_; } ///< packets of theirs so far
+
+private:
+    packet_addrs friendly() { return flows_[friend_++ % flows_.size()]; }
+    packet_addrs stranger() {
+        packet_addrs a = flood_[stranger_ % PACKETS];
+        const auto lap = uint32_t(stranger_++ / PACKETS);
+        a.saddr = cpu_to_be32(be32_to_cpu(a.saddr) + (sources_ ? lap * uint32_t(PACKETS) : lap * 4));
+        return a;
+    }
+    void write(rte_mbuf* m, packet_addrs a) {
+        uint8_t* eth = rte_pktmbuf_mtod(m, uint8_t*);
+        std::memcpy(eth, b_.p0->dev.dev_addr, ETH_ALEN);
+        eth[12] = 8;
+        eth[13] = 0;
+        auto* iph = reinterpret_cast<iphdr*>(eth + ETH_HLEN);
+        *iph = iphdr{};
+        iph->ihl_version = 0x45;
+        iph->ttl = 64;
+        iph->protocol = IPPROTO_UDP_;
+        iph->tot_len = cpu_to_be16(46);
+        iph->saddr = a.saddr;
+        iph->daddr = a.daddr;
+        ip_send_check(iph);
+    }
+
+    bench_router& b_;
+    worker& w_;
+    const std::vector<packet_addrs>&flows_, &flood_;
+    bool sources_;
+    rte_mbuf* m_[BURST];
+    uint64_t friend_ = 0, stranger_ = 0, lost_ = 0;
+};
+
+/// Turns of a kind with their cycles.
+struct phase {
+    std::vector<uint32_t> cycles;
+
+    double mpps() const {
+        std::vector<uint32_t> sorted(cycles);
+        std::nth_element(sorted.begin(), sorted.begin() + long(sorted.size() / 2), sorted.end());
+        const uint64_t cut = uint64_t(sorted[sorted.size() / 2]) * 20;
+        uint64_t sum = 0, n = 0;
+        for (uint32_t c : cycles)
+            if (c <= cut) {
+                sum += c;
+                ++n;
+            }
+        return double(n) * BURST / (double(sum) / tsc_ghz()) * 1e3;
+    }
+};
+
+phase run_phase(saturated_ports& ports, unsigned flood_every, uint64_t ns,
+                const std::function<void(double, const phase&)>& sample) {
+    phase all, part;
+    const uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+    uint64_t next = begin + ns / 60;
+    for (uint64_t now = begin; now < begin + ns;) {
+        for (unsigned i = 0; i < 256; ++i)
+            part.cycles.push_back(uint32_t(ports.turn(flood_every)));
+        now = clock_ns(CLOCK_MONOTONIC);
+        if (now < next)
+            continue;
+        next += ns / 60;
+        sample(double(now - begin) / 1e9, part);
+        all.cycles.insert(all.cycles.end(), part.cycles.begin(), part.cycles.end());
+        part.cycles.clear();
+    }
+    return all;
+}
+
+} // namespace
+
+void run_flood(const route_cache_job& given, flood_kind kind, child_result& out) {
+    route_cache_job job = given;
+    job.threads = 1;
+    auto made = bench_router::make(job);
+    if (!made) {
+        out.error = made.error();
+        return;
+    }
+    bench_router& b = *made;
+    out.skipped = use_peer(b.n(), job.peer, uint32_t(b.n().ipv4.rt.max_size.get()));
+    if (!out.skipped.empty())
+        return;
+    job.law = flow_law::working_set;
+    job.flows = ESTABLISHED;
+    const auto flows = make_packets(job, ESTABLISHED, 0);
+    job.law = kind == flood_kind::sources ? flow_law::scan_src : flow_law::scan;
+    // A flow of the flood is none of the established: their sources differ.
+    const auto flood = make_packets(job, PACKETS, 65536);
+    softnet_data& sd = *b.n().softnet[0];
+    softnet_loop_begin(sd);
+    {
+        saturated_ports ports(b, *flows, *flood, kind == flood_kind::sources);
+        auto nothing = [](double, const phase&) {};
+        const unsigned every = kind == flood_kind::alone ? 1 : 2;
+        run_phase(ports, 0, job.span_ns / 8, nothing);
+        const double before = run_phase(ports, 0, job.span_ns / 8, nothing).mpps();
+        const uint64_t hits0 = sd.rt_stat[stat::in_hit], lost0 = ports.lost(),
+                       friends0 = ports.established();
+        const uint64_t alloc0 = sd.rt_stat[stat::allocated];
+        uint64_t most = 0;
+        const phase flooded = run_phase(ports, every, job.span_ns, [&](double t, const phase& p) {
+            const uint64_t entries = dst_entries_get_fast(&sd.rt_shard->ipv4_dst_ops);
+            most = std::max(most, entries);
+            out.samples.emplace_back("time_x", t);
+            out.samples.emplace_back("time_mpps", p.mpps());
+            out.samples.emplace_back("time_entries", double(entries));
+        });
+        const auto turns = double(flooded.cycles.size());
+        const uint64_t hits = sd.rt_stat[stat::in_hit] - hits0;
+        const uint64_t lost = ports.lost() - lost0, friends = ports.established() - friends0;
+        const double during = flooded.mpps();
+        const double after = run_phase(ports, 0, job.span_ns / 8, nothing).mpps();
+        out.samples.insert(out.samples.end(), {
+            {"flood_mpps", during},
+            {"cached_mpps", (before + after) / 2},
+            {"flood_rate", during / ((before + after) / 2)},
+            {"flood_refused", double(lost)},
+            {"entries_max", double(most)},
+            {"entries_of_max", double(most) / sd.rt_shard->max_size * 100},
+            {"gc_looked", double(sd.rt_shard->gc_looked_max)},
+            {"allocs_per_packet",
+             double(sd.rt_stat[stat::allocated] - alloc0) / (turns * BURST) * 100},
+        });
+        if (friends)
+            out.samples.emplace_back("flood_hit_ratio", double(hits) / double(friends) * 100);
+        rt_shard_flush(sd.rt_shard);
+        dst_run_gc(sd);
+    }
+    softnet_loop_end(sd);
+    softnet_enter(b.n().softnet[b.n().control_cpu()].get());
+}
+
+} // namespace slabfwd

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Where the entries of the cache come from: our slab as always, or another allocator by
+// dst_ops::objects. A further one is a row in route_cache_peers() and a case in use_peer().
+// See route_cache.h.
+#include <cstdlib>
+#include <x86intrin.h>
+
+#include <fmt/format.h>
+#include <rte_errno.h>
+#include <rte_mempool.h>
+
+#include "alloc/slabinfo.h"
+#include "dataplane/bench/bench_clock.h"
+#include "dataplane/bench/route_cache.h"
+
+namespace slabfwd {
+
+namespace {
+
+struct malloc_objects : dst_objects {
+    malloc_objects() {
+        alloc = [](dst_objects*) { return std::malloc(sizeof(rtable)); };
+        free = [](dst_objects*, void* p) { std::free(p); };
+    }
+};
+
+struct mempool_objects : dst_objects {
+    rte_mempool* mp;
+    explicit mempool_objects(rte_mempool* pool) : mp(pool) {
+        alloc = [](dst_objects* self) {
+            void* p = nullptr;
+            return rte_mempool_get(static_cast<mempool_objects*>(self)->mp, &p) ? nullptr : p;
+        };
+        free = [](dst_objects* self, void* p) {
+            rte_mempool_put(static_cast<mempool_objects*>(self)->mp, p);
+        };
+    }
+};
+
+/// One thread's calls timed.
+struct timed_objects : dst_objects {
+    dst_objects* inner = nullptr;
+    kmem_cache* slab = nullptr;
+    uint64_t cycles = 0, calls = 0;
+    timed_objects() {
+        alloc = [](dst_objects* s) {
+            auto* self = static_cast<timed_objects*>(s);
+            const uint64_t t = __rdtsc();
+            void* p = self->inner ? self->inner->alloc(self->inner)
+                                  : kmem_cache_alloc(self->slab, GFP_ATOMIC);
+            self->count(t);
+            return p;
+        };
+        free = [](dst_objects* s, void* p) {
+            auto* self = static_cast<timed_objects*>(s);
+            const uint64_t t = __rdtsc();
+            if (self->inner)
+                self->inner->free(self->inner, p);
+            else
+                kmem_cache_free(self->slab, p);
+            self->count(t);
+        };
+    }
+    void count(uint64_t since) {
+        cycles += __rdtsc() - since;
+        ++calls;
+    }
+};
+
+/// What two adjacent readings of the TSC differ by.
+double rdtsc_overhead() {
+    uint64_t sum = 0;
+    for (int i = 0; i < 10000; ++i) {
+        const uint64_t t = __rdtsc();
+        sum += __rdtsc() - t;
+    }
+    return double(sum) / 10000;
+}
+
+void set_objects(net& n, dst_objects* objects) {
+    for (auto& sd : n.softnet)
+        sd->rt_shard->ipv4_dst_ops.objects = objects;
+}
+
+std::string use_mempool(net& n, uint32_t capacity) {
+    constexpr unsigned CACHE = 512;
+    const unsigned count = capacity + 2 * CACHE * n.nr_cpus();
+    rte_mempool* mp =
+        rte_mempool_create_empty("ip_dst_cache", count, sizeof(rtable), CACHE, 0, -1,
+                                 RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+    if (!mp)
+        return fmt::format("rte_mempool_create_empty: {}", rte_strerror(rte_errno));
+    const size_t bytes = size_t(mp->header_size + mp->elt_size + mp->trailer_size) * count;
+    void* memory = std::aligned_alloc(size_t(2) << 20, (bytes + (size_t(2) << 20)) & ~0x1fffffull);
+    if (!memory || rte_mempool_populate_iova(mp, static_cast<char*>(memory), RTE_BAD_IOVA, bytes,
+                                             nullptr, nullptr) < int(count))
+        return "no memory for the pool";
+    set_objects(n, new mempool_objects(mp));
+    return {};
+}
+
+} // namespace
+
+std::vector<route_cache_peer> route_cache_peers() {
+    struct row {
+        const char* name;
+        peer_kind kind;
+        const char* about;
+        int admission;
+    };
+    static constexpr row rows[] = {
+        {"slab", peer_kind::ours, "kmem_cache as in Linux's SLAB, as the router runs", -1},
+        {"slub", peer_kind::ours, "kmem_cache as in Linux's SLUB", -1},
+        {"rte_mempool", peer_kind::peer, "DPDK's pool, a cache of 512 a core, filled at start", -1},
+        {"malloc", peer_kind::peer, "the C library's malloc", -1},
+        {"kernel-rule", peer_kind::reference, "slab with net.ipv4.route.admission=0", 0},
+    };
+    std::vector<route_cache_peer> peers;
+    for (const row& r : rows) {
+        route_cache_peer& p = peers.emplace_back();
+        p.column.name = r.name;
+        p.column.kind = r.kind;
+        p.about = r.about;
+        p.admission = r.admission;
+    }
+    return peers;
+}
+
+std::string use_peer(net& n, const std::string& peer, uint32_t capacity) {
+    if (peer == "slab" || peer == "kernel-rule")
+        return {};
+    if (peer == "malloc") {
+        set_objects(n, new malloc_objects);
+        return {};
+    }
+    if (peer == "rte_mempool")
+        return use_mempool(n, capacity);
+    return "this build's kmem_cache has one back end, slab";
+}
+
+uint64_t peer_cycles(net& n, bool begin) {
+    static timed_objects timed;
+    if (begin) {
+        dst_ops& ops = n.softnet[0]->rt_shard->ipv4_dst_ops;
+        timed.inner = ops.objects;
+        timed.slab = ops.kmem_cachep;
+        timed.cycles = timed.calls = 0;
+        ops.objects = &timed;
+        return 0;
+    }
+    n.softnet[0]->rt_shard->ipv4_dst_ops.objects = timed.inner;
+    const double pure = double(timed.cycles) - rdtsc_overhead() * double(timed.calls);
+    return pure > 0 ? uint64_t(pure) : 0;
+}
+
+} // namespace slabfwd

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Curves drawn by gnuplot, panels one below the other. See route_cache.h.
+#include <cmath>
+#include <cstdio>
+#include <sys/wait.h>
+
+#include <fmt/format.h>
+
+#include "dataplane/bench/route_cache.h"
+
+namespace slabfwd {
+
+namespace {
+
+std::string quoted(const std::string& text) {
+    std::string out = "'";
+    for (char c : text)
+        out += c == '\'' ? std::string("''") : std::string(1, c);
+    return out + "'";
+}
+
+std::string panel_text(const plot_panel& p, size_t number) {
+    std::string s, plot;
+    for (size_t c = 0; c < p.curves.size(); ++c) {
+        s += fmt::format("$d{}_{} << EOD\n", number, c);
+        for (auto [x, y] : p.curves[c].points)
+            s += fmt::format("{:.8g} {:.8g}\n", x, y);
+        s += "EOD\n";
+        plot += fmt::format("{}$d{}_{} using 1:2 with linespoints pointsize 0.4 title {}",
+                            c ? ", " : "plot ", number, c, quoted(p.curves[c].title));
+    }
+    s += fmt::format("set title {}\nset xlabel {}\nset ylabel {}\n", quoted(p.title),
+                     quoted(p.xlabel), quoted(p.ylabel));
+    s += fmt::format("unset logscale\n{}{}", p.logx ? "set logscale x\n" : "",
+                     p.logy ? "set logscale y\n" : "set yrange [0:*]\n");
+    s += plot + "\nset yrange [*:*]\n";
+    return s;
+}
+
+} // namespace
+
+std::string plot_curves(const std::string& title, const std::vector<plot_panel>& panels,
+                        const std::string& file) {
+    if (panels.empty())
+        return "nothing to plot";
+    const bool png = file.ends_with(".png");
+    std::string s = fmt::format("set terminal {} size 900,{} noenhanced font 'sans,11'\n",
+                                png ? "pngcairo" : "svg", 380 * panels.size());
+    s += fmt::format("set output {}\nset multiplot layout {},1 title {}\n", quoted(file),
+                     panels.size(), quoted(title));
+    s += "set grid\nset key outside right top\n";
+    for (size_t i = 0; i < panels.size(); ++i)
+        s += panel_text(panels[i], i);
+    s += "unset multiplot\nunset output\n";
+    FILE* gnuplot = popen("gnuplot", "w");
+    if (!gnuplot)
+        return "gnuplot cannot be started";
+    const bool written = std::fwrite(s.data(), 1, s.size(), gnuplot) == s.size();
+    const int status = pclose(gnuplot);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+        return "gnuplot is not installed (Debian: gnuplot-nox)";
+    return written && status == 0 ? std::string() : "gnuplot could not draw " + file;
+}
+
+} // namespace slabfwd

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// fib_lpm: the compiled form of a large table, beside the zones that stay the authority. Two arrays
+// (DIR-24-8): one entry for each /24, and 256 more for each /24 that has longer prefixes. An entry
+// names a leaf; routes that share fib_info, type and prefix length share one, so that a full table
+// has a few thousand leaves and an entry needs 16 bits (32 once there are more).
+//
+// Doors: fib_lpm_find, fib_lpm_lookup_bulk (any slot, under RCU); fib_lpm_change (under rtnl).
+// Threads: entries are single stores; a leaf or a group that nothing names any more is used again
+// after a grace period; a structure that has to grow is copied and replaced as a whole. When memory
+// is short the compiled form goes, and the zones answer. Works without EAL.
+// Origin: the scheme is Gupta, Lin, McKeown's (1998), as in DPDK's rte_fib; leaf classes are our own.
+#pragma once
+
+#include <cstddef>
+
+#include "route/fib_lookup.h"
+
+namespace slabfwd {
+
+/// What an entry leads to. fi null: nothing (index 0), or routes that only the zones can tell apart
+/// (several of one prefix, a TOS, a default route): look there, from this length on down.
+struct fib_leaf {
+    fib_info* fi;
+    uint8_t type, plen;
+    uint8_t pad[6];
+};
+static_assert(sizeof(fib_leaf) == 16);
+
+struct fib_lpm_writer;
+
+/// What readers follow; none of it changes after publication but the entries and unused leaves.
+struct fib_lpm {
+    void* tbl24 = nullptr; ///< 2^24 entries of uint16_t, or uint32_t when wide
+    void* tbl8 = nullptr;  ///< groups of 256 entries
+    fib_leaf* leaves = nullptr;
+    bool wide = false;
+    fib_lpm_writer* w = nullptr; ///< for changes, under rtnl
+    rcu_head rcu;
+};
+
+template <class E>
+constexpr E FIB_LPM_EXT = E(E(1) << (sizeof(E) * 8 - 1)); ///< the entry names a group of tbl8
+
+template <class E>
+[[gnu::always_inline]] inline const fib_leaf* __fib_lpm_find(const fib_lpm* lpm, uint32_t addr) {
+    E e = __atomic_load_n(static_cast<const E*>(lpm->tbl24) + (addr >> 8), __ATOMIC_ACQUIRE);
+    if (e & FIB_LPM_EXT<E>) {
+        const size_t group = E(e ^ FIB_LPM_EXT<E>);
+        e = __atomic_load_n(static_cast<const E*>(lpm->tbl8) + (group << 8 | (addr & 0xff)),
+                            __ATOMIC_ACQUIRE);
+    }
+    return lpm->leaves + e;
+}
+/// The leaf of the longest prefix that covers addr; never null. Good to the end of the burst.
+[[gnu::always_inline]] inline const fib_leaf* fib_lpm_find(const fib_lpm* lpm, be32_t addr) {
+    return lpm->wide ? __fib_lpm_find<uint32_t>(lpm, be32_to_cpu(addr))
+                     : __fib_lpm_find<uint16_t>(lpm, be32_to_cpu(addr));
+}
+/// The same for a burst: all first loads are on their way before the first is needed.
+void fib_lpm_lookup_bulk(const fib_lpm* lpm, const be32_t* addr, const fib_leaf** leaf, unsigned n);
+/// Asks for the memory that fib_lpm_find(addr) begins with.
+[[gnu::always_inline]] inline void fib_lpm_prefetch(const fib_lpm* lpm, be32_t addr) {
+    const size_t at = be32_to_cpu(addr) >> 8;
+    __builtin_prefetch(static_cast<const char*>(lpm->tbl24) + (at << (lpm->wide ? 2 : 1)));
+}
+
+/// Prefixes from which on a table is compiled; below, the zones are as fast and need less memory.
+/// For tests.
+extern uint32_t fib_lpm_min_nodes;
+
+/// A change of one prefix's routes on its way: made before it, commit()ted when the zones say the
+/// new. Commits by itself when it goes.
+class fib_lpm_change {
+public:
+    /// before: the prefix's routes as they are, null: none.
+    fib_lpm_change(fib_table* tb, be32_t key, int plen, const fib_alias* before);
+    ~fib_lpm_change();
+    fib_lpm_change(const fib_lpm_change&) = delete;
+    fib_lpm_change& operator=(const fib_lpm_change&) = delete;
+    /// after: its routes now, null: none any more.
+    void commit(const fib_alias* after);
+
+private:
+    fib_table* tb_;
+    be32_t key_;
+    int plen_;
+    fib_leaf before_;
+};
+
+/// Frees the compiled form at once; nobody reads any more.
+void fib_lpm_destroy(fib_table* tb);
+/// Bytes that the compiled form takes; 0 when there is none. Under rtnl.
+size_t fib_lpm_bytes(const fib_table* tb);
+/// Compares every prefix of the zones with what its addresses lead to. Under rtnl; for tests.
+bool fib_lpm_is_valid(const fib_table* tb);
+
+} // namespace slabfwd

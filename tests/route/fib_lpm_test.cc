@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The compiled form of a table by itself: growth from 16 to 32 bits, groups that come and go, what
+// remains when memory is short, dead next hops and TOS (where the zones have the last word).
+#include <cerrno>
+#include <gmock/gmock.h>
+#include <random>
+#include <sys/resource.h>
+
+#include "route/fib_lpm.h"
+#include "tests/route/fib_router.h"
+
+namespace slabfwd::test {
+namespace {
+
+class fib_lpm_of_main : public testing::Test {
+protected:
+    fib_lpm_of_main() {
+        fib_lpm_min_nodes = 1;
+        r.setup("addr add 10.0.0.1/24 dev p0\nlink set p0 up\n"
+                "addr add 10.0.1.1/24 dev p1\nlink set p1 up");
+        tb = r.n.ipv4.fib->fib_main;
+    }
+    ~fib_lpm_of_main() override { fib_lpm_min_nodes = 1024; }
+    fib_config config(uint32_t dst, int len, int gw, uint32_t metric = 0) {
+        fib_config cfg;
+        cfg.fc_dst = cpu_to_be32(dst);
+        cfg.fc_dst_len = uint8_t(len);
+        cfg.fc_priority = metric;
+        cfg.fc_nlflags = NLM_F_CREATE | NLM_F_EXCL;
+        cfg.nexthops.resize(1);
+        cfg.nexthops[0].has_gw = true;
+        cfg.nexthops[0].gw = cpu_to_be32(0x0a000000u + uint32_t(gw));
+        return cfg;
+    }
+    fib_router r;
+    fib_table* tb;
+};
+
+TEST_F(fib_lpm_of_main, a_dead_next_hop_falls_back_to_shorter_prefixes) {
+    r.setup("route add 20.0.0.0/8 via 10.0.0.2\nroute add 20.1.0.0/16 via 10.0.1.2\n"
+            "route add 20.1.1.0/24 via 10.0.1.3\nroute add 20.1.1.128/25 via 10.0.1.4");
+    ASSERT_TRUE(tb->tb_lpm);
+    EXPECT_EQ(r.lookup("20.1.1.200"), "unicast 20.1.1.128/25 via 10.0.1.4 dev p1");
+    EXPECT_EQ(r.lookup("20.1.1.200 oif p0"), "unicast 20.0.0.0/8 via 10.0.0.2 dev p0");
+    EXPECT_EQ(r.lookup("20.1.2.1 oif p0"), "unicast 20.0.0.0/8 via 10.0.0.2 dev p0");
+    EXPECT_TRUE(fib_lpm_is_valid(tb));
+}
+
+TEST_F(fib_lpm_of_main, tos_metrics_and_throw) {
+    r.setup("route add 20.0.0.0/8 via 10.0.0.2\nroute add 20.1.0.0/16 tos 0x10 via 10.0.0.3\n"
+            "route add throw 20.2.0.0/16\nroute add blackhole 20.3.0.0/16 metric 7\n"
+            "route add 20.3.0.0/16 via 10.0.0.4");
+    EXPECT_EQ(r.lookup("20.1.1.1 tos 0x10"), "unicast 20.1.0.0/16 via 10.0.0.3 dev p0");
+    EXPECT_EQ(r.lookup("20.1.1.1"), "unicast 20.0.0.0/8 via 10.0.0.2 dev p0");
+    EXPECT_EQ(r.lookup("20.2.1.1"), "error 101");
+    EXPECT_EQ(r.lookup("20.3.1.1"), "unicast 20.3.0.0/16 via 10.0.0.4 dev p0");
+    r.setup("route del 20.3.0.0/16 via 10.0.0.4");
+    EXPECT_EQ(r.lookup("20.3.1.1"), "error 22");
+    EXPECT_TRUE(fib_lpm_is_valid(tb));
+}
+
+TEST_F(fib_lpm_of_main, local_addresses_come_before_routes_as_long) {
+    r.setup("addr add 10.9.9.9/32 dev p0\nroute add 10.9.9.9/32 via 10.0.0.2\n"
+            "route add 10.9.9.0/24 via 10.0.0.3");
+    EXPECT_EQ(r.lookup("10.9.9.9").substr(0, 5), "local");
+    EXPECT_EQ(r.lookup("10.9.9.8"), "unicast 10.9.9.0/24 via 10.0.0.3 dev p0");
+    r.setup("route add 127.0.0.0/16 via 10.0.0.4");
+    EXPECT_EQ(r.lookup("127.0.1.1"), "unicast 127.0.0.0/16 via 10.0.0.4 dev p0");
+    EXPECT_EQ(r.lookup("127.1.1.1").substr(0, 5), "local");
+}
+
+TEST_F(fib_lpm_of_main, more_classes_than_16_bits_name) {
+    constexpr uint32_t ROUTES = 40000; // a metric each: no two share a fib_info
+    for (uint32_t i = 0; i < ROUTES; ++i)
+        ASSERT_EQ(inet_rtm_newroute(r.n, config(0x14000000u + (i << 8), 24, 2, i + 1), nullptr), 0);
+    r.settle();
+    ASSERT_TRUE(tb->tb_lpm);
+    EXPECT_TRUE(tb->tb_lpm->wide);
+    EXPECT_TRUE(fib_lpm_is_valid(tb));
+    for (uint32_t i = 0; i < ROUTES; i += 97) {
+        const fib_leaf* leaf = fib_lpm_find(tb->tb_lpm, cpu_to_be32(0x14000005u + (i << 8)));
+        ASSERT_TRUE(leaf->fi);
+        EXPECT_EQ(leaf->fi->fib_priority, i + 1);
+    }
+    EXPECT_GT(fib_lpm_bytes(tb), size_t(64) << 20);
+    for (uint32_t i = 0; i < ROUTES; ++i)
+        ASSERT_EQ(inet_rtm_delroute(r.n, config(0x14000000u + (i << 8), 24, 2, i + 1), nullptr), 0);
+    r.settle();
+    EXPECT_TRUE(fib_lpm_is_valid(tb));
+    EXPECT_EQ(r.lookup("20.0.0.5"), "error 101");
+}
+
+// Each of many /24s gets prefixes of its own and loses them again: groups are used anew, and more
+// of them than there were at first.
+TEST_F(fib_lpm_of_main, groups_come_and_go) {
+    r.setup("route add 20.0.0.0/8 via 10.0.0.9");
+    for (int round = 0; round < 3; ++round) {
+        for (uint32_t i = 0; i < 3000; ++i)
+            ASSERT_EQ(inet_rtm_newroute(r.n, config(0x14000040u + (i << 8), 26, 2), nullptr), 0);
+        r.settle();
+        EXPECT_TRUE(fib_lpm_is_valid(tb));
+        EXPECT_EQ(r.lookup("20.0.7.70"), "unicast 20.0.7.64/26 via 10.0.0.2 dev p0");
+        EXPECT_EQ(r.lookup("20.0.7.130"), "unicast 20.0.0.0/8 via 10.0.0.9 dev p0");
+        for (uint32_t i = 0; i < 3000; ++i)
+            ASSERT_EQ(inet_rtm_delroute(r.n, config(0x14000040u + (i << 8), 26, 2), nullptr), 0);
+        r.settle();
+        EXPECT_TRUE(fib_lpm_is_valid(tb));
+        EXPECT_EQ(r.lookup("20.0.7.70"), "unicast 20.0.0.0/8 via 10.0.0.9 dev p0");
+    }
+    EXPECT_LT(fib_lpm_bytes(tb), size_t(40) << 20) << "groups of former rounds are used again";
+}
+
+TEST_F(fib_lpm_of_main, bulk_lookups_are_the_single_ones) {
+    std::mt19937 rng(5);
+    for (int i = 0; i < 4000; ++i) {
+        const int len = int(8 + rng() % 25);
+        const uint32_t dst = (0x14000000u | (rng() & 0xffffff)) & be32_to_cpu(inet_make_mask(len));
+        const int err = inet_rtm_newroute(r.n, config(dst, len, 2 + int(rng() % 5)), nullptr);
+        ASSERT_TRUE(!err || err == -EEXIST);
+    }
+    for (unsigned n : {1u, 31u, 32u, 77u}) {
+        std::vector<be32_t> addr(n);
+        std::vector<const fib_leaf*> leaf(n);
+        for (be32_t& a : addr)
+            a = cpu_to_be32(0x14000000u | (rng() & 0xffffff));
+        fib_lpm_lookup_bulk(tb->tb_lpm, addr.data(), leaf.data(), n);
+        for (unsigned i = 0; i < n; ++i)
+            EXPECT_EQ(leaf[i], fib_lpm_find(tb->tb_lpm, addr[i]));
+    }
+}
+
+// No address space for the compiled form: routes are entered and found all the same.
+TEST_F(fib_lpm_of_main, without_memory_the_zones_answer) {
+    fib_lpm_destroy(tb);
+    r.setup("route add 20.0.0.0/8 via 10.0.0.2"); // it is not tried again at every route
+    rlimit old{};
+    getrlimit(RLIMIT_AS, &old);
+    rlimit none{1, old.rlim_max};
+    setrlimit(RLIMIT_AS, &none);
+    const uint32_t before = tb->tb_num_nodes;
+    uint32_t i = 0;
+    bool ok = true;
+    for (; ok && i < 40; ++i)
+        ok = inet_rtm_newroute(r.n, config(0x15000000u + (i << 8), 24, 2), nullptr) == 0;
+    setrlimit(RLIMIT_AS, &old);
+    EXPECT_TRUE(ok);
+    EXPECT_EQ(tb->tb_num_nodes, before + i);
+    EXPECT_FALSE(tb->tb_lpm);
+    EXPECT_EQ(r.lookup("21.0.7.7"), "unicast 21.0.7.0/24 via 10.0.0.2 dev p0");
+    EXPECT_TRUE(fib_lpm_is_valid(tb));
+}
+
+} // namespace
+} // namespace slabfwd::test
