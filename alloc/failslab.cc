@@ -54,7 +54,7 @@ struct injector {
         if (attr.ignore_gfp_reclaim && (flags & __GFP_DIRECT_RECLAIM))
             return true;
         return cache && ((attr.only && attr.only != cache) ||
-                         (attr.cache_filter && !(cache->flags & SLAB_FAILSLAB)));
+                         (attr.cache_filter && !cache->failslab.load(std::memory_order_relaxed)));
     }
     bool should_fail(const kmem_cache* cache, gfp_t flags) {
         if (!on.load(std::memory_order_relaxed)) [[likely]]

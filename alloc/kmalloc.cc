@@ -64,7 +64,8 @@ constexpr auto size_index = setup_kmalloc_cache_index_table();
 void new_kmalloc_cache(unsigned index, kmalloc_cache_type type) {
     const kmalloc_info_struct& info = kmalloc_info[index];
     const slab_flags_t flags = type == KMALLOC_RECLAIM ? SLAB_RECLAIM_ACCOUNT : 0;
-    boot_caches[type][index] = create_kmalloc_cache(info.name[type], info.size, flags);
+    boot_caches[type][index] = create_kmalloc_cache(
+        info.name[type], info.size, kmem_cache_flags(info.size, flags, info.name[type]));
 }
 
 // The head page of an address that kmalloc() or a cache gave; NULL (and a report) for others.
@@ -81,7 +82,7 @@ page* head_page_of(const void* p, const char* what) {
     return nullptr;
 }
 
-void* __do_kmalloc(std::size_t size, gfp_t flags) {
+SLAB_ENTRY void* __do_kmalloc(std::size_t size, gfp_t flags) {
     if (size > KMALLOC_MAX_CACHE_SIZE)
         return kmalloc_large(size, flags);
     if (size == 0)
@@ -135,7 +136,7 @@ kmem_cache* kmalloc_slab(std::size_t size, gfp_t flags) {
     return !c && slab_boots_here() ? boot_caches[kmalloc_type(flags)][index] : c;
 }
 
-void* __kmalloc(std::size_t size, gfp_t flags) {
+SLAB_ENTRY void* __kmalloc(std::size_t size, gfp_t flags) {
     return __do_kmalloc(size, flags);
 }
 
@@ -146,7 +147,7 @@ void* kmalloc_large(std::size_t size, gfp_t flags) {
     return p ? page_address(p) : nullptr;
 }
 
-void kfree(const void* p) {
+SLAB_ENTRY void kfree(const void* p) {
     if (ZERO_OR_NULL_PTR(p))
         return;
     page* head = head_page_of(p, "kfree");
@@ -158,7 +159,7 @@ void kfree(const void* p) {
         __free_pages(head, page_order(page_to_pfn(head)));
 }
 
-void kfree_sensitive(void* p) {
+SLAB_ENTRY void kfree_sensitive(void* p) {
     if (const std::size_t n = ksize(p)) {
         std::memset(p, 0, n);
         __asm__ volatile("" : : "r"(p) : "memory"); // the zeros are to stay
@@ -176,7 +177,7 @@ std::size_t ksize(const void* p) {
                             : PAGE_SIZE << page_order(page_to_pfn(head));
 }
 
-void* krealloc(void* p, std::size_t new_size, gfp_t flags) {
+SLAB_ENTRY void* krealloc(void* p, std::size_t new_size, gfp_t flags) {
     if (new_size == 0) {
         kfree(p);
         return ZERO_SIZE_PTR;
@@ -192,7 +193,7 @@ void* krealloc(void* p, std::size_t new_size, gfp_t flags) {
     return q;
 }
 
-char* kstrdup(const char* s, gfp_t flags) {
+SLAB_ENTRY char* kstrdup(const char* s, gfp_t flags) {
     if (!s)
         return nullptr;
     const std::size_t n = std::strlen(s) + 1;

@@ -328,4 +328,14 @@ bool page_alloc_is_valid(std::string* why) {
     return wrong == nullptr;
 }
 
+void for_each_slab(const kmem_cache* cache, void (*fn)(page* slab, void* arg), void* arg) {
+    const spin_guard guard(zone.lock);
+    for (std::size_t pfn = 0; pfn < zone.populated;) {
+        const std::uint8_t s = state_of(pfn);
+        if (!(s & detail::STATE_FREE) && page_at(pfn)->slab_cache == cache)
+            fn(page_at(pfn), arg);
+        pfn += std::size_t{1} << (s & STATE_ORDER);
+    }
+}
+
 } // namespace slabfwd

@@ -18,6 +18,7 @@
 
 #include "alloc/failslab.h"
 #include "alloc/slab.h"
+#include "alloc/slab_live.h"
 #include "alloc/slabinfo.h"
 
 namespace slabfwd {
@@ -42,10 +43,13 @@ public:
         }
         ac->limit = std::min<std::uint32_t>(cache->limit, ac->capacity);
         ac->batchcount = std::min<std::uint32_t>(cache->batchcount, ac->limit);
+        ac->hard_limit = 0;
     }
     static void close(kmem_cache* cache, array_cache* ac) {
-        if (!cache->hooks.load(std::memory_order_relaxed))
+        const std::uint32_t hooks = cache->hooks.load(std::memory_order_relaxed);
+        if (!hooks)
             return;
+        ac->hard_limit = hooks == HOOK_HARDENED ? std::uint32_t{ac->limit} : 0;
         ac->held += ac->avail;
         ac->avail = 0;
         ac->limit = 0;
@@ -80,6 +84,8 @@ void raise_to(std::atomic<std::uint64_t>& mark, std::uint64_t value) {
         slab->hint = word;
         index = word * 64u + static_cast<unsigned>(std::countr_zero(map[word]));
         map[word] &= map[word] - 1;
+        if (cache->random_seq)
+            index = random_object(cache, slab, index);
     } else {
         index = static_cast<freelist_idx_t*>(slab->freelist)[slab->active];
     }
@@ -91,6 +97,8 @@ void raise_to(std::atomic<std::uint64_t>& mark, std::uint64_t value) {
 [[gnu::no_sanitize_address]] bool slab_put_obj(kmem_cache* cache, page* slab, std::size_t index,
                                                void* obj) {
     if (cache->flags & CFLGS_BITMAP) {
+        if (cache->random_seq)
+            index = random_place(cache, slab, index);
         std::uint64_t& word = bitmap_of(slab)[index / 64];
         const std::uint64_t bit = std::uint64_t{1} << (index % 64);
         if (word & bit)
@@ -312,16 +320,19 @@ void slab_post_alloc_hook(kmem_cache* cache, gfp_t flags, std::size_t n, void** 
     }
 }
 
-void* slab_alloc(kmem_cache* cache, gfp_t flags) {
+void* slab_alloc(kmem_cache* cache, gfp_t flags, const void* caller) {
     if (!slab_pre_alloc_hook(cache, flags)) {
         count(cache->errors);
         return nullptr;
     }
-    void* obj = __do_cache_alloc(cache, flags);
-    if (!obj) {
-        slab_out_of_memory(cache, flags);
-        return nullptr;
-    }
+    void* obj = nullptr;
+    do {
+        if (!(obj = __do_cache_alloc(cache, flags))) {
+            slab_out_of_memory(cache, flags);
+            return nullptr;
+        }
+    } while ((cache->hooks.load(std::memory_order_relaxed) & (HOOK_DEBUG | HOOK_HARDENED)) &&
+             !alloc_debug_processing(cache, obj, caller));
     slab_post_alloc_hook(cache, flags, 1, &obj);
     return obj;
 }
@@ -469,11 +480,35 @@ void cache_free_node(kmem_cache* cache, void** objects, std::size_t nr) {
 
 namespace detail {
 
+// The hardened mode has a short way of its own: an object of the array, checked against the map.
 void* cache_alloc_slow(kmem_cache* cache, gfp_t flags) {
-    return slab_alloc(cache, flags);
+    array_cache* ac = this_ac(cache);
+    const std::uint32_t held = ac->held;
+    if (ac->hard_limit && held) {
+        void* object = ac->entry[held - 1];
+        if (live_take(cache, object)) [[likely]] {
+            ac->held = held - 1;
+            kasan_unpoison(cache, object);
+            if (flags & __GFP_ZERO)
+                std::memset(object, 0, cache->object_size);
+            return object;
+        }
+    }
+    return slab_alloc(cache, flags, __builtin_return_address(0));
 }
 
 void cache_free_slow(kmem_cache* cache, void* object) {
+    array_cache* own = this_ac(cache);
+    const std::uint32_t held = own->held;
+    if (held < own->hard_limit && live_drop(cache, object)) {
+        kasan_poison(cache, object);
+        own->entry[held] = object;
+        own->held = held + 1;
+        return;
+    }
+    if ((cache->hooks.load(std::memory_order_relaxed) & (HOOK_DEBUG | HOOK_HARDENED)) &&
+        !free_debug_processing(cache, object, __builtin_return_address(0)))
+        return;
     kasan_poison(cache, object);
     if (array_cache* ac = cpu_array(cache)) {
         const array_scope scope(cache, ac);
@@ -486,10 +521,10 @@ void cache_free_slow(kmem_cache* cache, void* object) {
 namespace {
 
 // The part of a bulk allocation that the array cannot serve.
-std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size_t n, void** objects) {
+SLAB_ENTRY std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size_t n, void** objects) {
     if (cache->hooks.load(std::memory_order_relaxed)) {
         for (std::size_t i = 0; i < n; ++i)
-            if (!(objects[i] = slab_alloc(cache, flags)))
+            if (!(objects[i] = cache_alloc_slow(cache, flags)))
                 return i;
         return n;
     }
@@ -520,7 +555,7 @@ std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size_t n, void*
 
 } // namespace
 
-std::size_t cache_alloc_bulk(kmem_cache* cache, array_cache* ac, gfp_t flags, std::size_t n,
+SLAB_ENTRY std::size_t cache_alloc_bulk(kmem_cache* cache, array_cache* ac, gfp_t flags, std::size_t n,
                              void** objects) {
     if (flags & __GFP_NOFAIL)
         return 0;
@@ -541,7 +576,12 @@ std::size_t cache_alloc_bulk(kmem_cache* cache, array_cache* ac, gfp_t flags, st
     return n;
 }
 
-void cache_free_bulk(kmem_cache* cache, array_cache* ac, std::size_t n, void** objects) {
+SLAB_ENTRY void cache_free_bulk(kmem_cache* cache, array_cache* ac, std::size_t n, void** objects) {
+    if (ac->limit == 0 && cache->hooks.load(std::memory_order_relaxed)) {
+        for (std::size_t i = 0; i < n; ++i)
+            cache_free_slow(cache, objects[i]);
+        return;
+    }
     for (std::size_t i = 0; SLABFWD_POISONS && i < n; ++i)
         kasan_poison(cache, objects[i]);
     while (n) {
@@ -649,6 +689,7 @@ array_cache* make_array(kmem_cache* cache, array_cache* old) {
         old->avail = 0;
         old->held = 0;
         old->limit = 0;
+        old->hard_limit = 0;
         ac->avail = n;
         ac->retired = old;
     }

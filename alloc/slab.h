@@ -32,12 +32,15 @@ inline constexpr slab_flags_t SLAB_CORE_FLAGS =
     SLAB_HWCACHE_ALIGN | SLAB_PANIC | SLAB_TYPESAFE_BY_RCU;
 inline constexpr slab_flags_t SLAB_CACHE_FLAGS =
     SLAB_MEM_SPREAD | SLAB_NOLEAKTRACE | SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT | SLAB_FAILSLAB;
+// Debugging that changes how an object is laid out, and all of it.
+inline constexpr slab_flags_t DEBUG_METADATA_FLAGS = SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER;
 inline constexpr slab_flags_t SLAB_DEBUG_FLAGS =
-    SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER | SLAB_TRACE | SLAB_CONSISTENCY_CHECKS;
+    DEBUG_METADATA_FLAGS | SLAB_TRACE | SLAB_CONSISTENCY_CHECKS | SLAB_HARDENED | SLAB_RANDOM;
 // What a caller may pass, and what of it is kept.
 inline constexpr slab_flags_t SLAB_FLAGS_PERMITTED =
     SLAB_CORE_FLAGS | SLAB_DEBUG_FLAGS | SLAB_CACHE_FLAGS;
-inline constexpr slab_flags_t CACHE_CREATE_MASK = SLAB_CORE_FLAGS | SLAB_CACHE_FLAGS;
+inline constexpr slab_flags_t CACHE_CREATE_MASK =
+    SLAB_CORE_FLAGS | SLAB_DEBUG_FLAGS | SLAB_CACHE_FLAGS;
 
 // Caches whose objects may stand for those of another cache only without these.
 inline constexpr slab_flags_t SLAB_NEVER_MERGE =
@@ -48,6 +51,10 @@ inline constexpr slab_flags_t SLAB_MERGE_SAME = SLAB_RECLAIM_ACCOUNT | SLAB_ACCO
 enum slab_hook : std::uint32_t {
     HOOK_FAILSLAB = 1,
     HOOK_STATISTICS = 2,
+    HOOK_DEBUG = 4,     // alloc_debug_processing() and free_debug_processing() see every object
+    HOOK_HARDENED = 8,  // idem, or the short way where this is the only hook
+    HOOK_CHECKS = 16,   // beside HOOK_DEBUG: SLAB_CONSISTENCY_CHECKS
+    HOOK_TRACE = 32,    // beside HOOK_DEBUG: SLAB_TRACE
 };
 
 inline constexpr unsigned BOOT_CPUCACHE_ENTRIES = 1;
@@ -116,6 +123,9 @@ struct cache_alias {
 // ---- page_alloc.cc, page_source.cc
 void* reserve_metadata(std::size_t bytes);
 std::size_t page_give_back(void* addr, std::size_t bytes);
+// Calls fn for each slab of a cache, whatever list it is on, under the page allocator's lock.
+// REQUIRES that no other thread makes slabs of this cache or gives them back.
+void for_each_slab(const kmem_cache* cache, void (*fn)(page* slab, void* arg), void* arg);
 
 // ---- report.cc: messages. A line of at most 255 bytes.
 [[gnu::format(printf, 1, 2)]] void report(const char* format, ...);
@@ -125,6 +135,12 @@ bool report_ratelimit();
 // ---- cpu_slot.cc: who owns which array
 // Slot of the calling thread, acquired at the first call; 0 when there is none to be had.
 unsigned slab_cpu_acquire();
+// Functions that call others' doors for their own caller (kmalloc, bulk): a report of who called
+// looks past them.
+#define SLAB_ENTRY [[gnu::section("slab_entry")]]
+extern "C" const char __start_slab_entry[];
+extern "C" const char __stop_slab_entry[];
+
 // Highest slot ever used, plus one.
 unsigned nr_cpu_ids();
 // Calls fn(slot, arg) for each slot whose thread has gone, owning it meanwhile.
@@ -184,7 +200,56 @@ void drain_shared(kmem_cache* cache, kmem_cache_node* n, std::size_t nr);
 array_cache* cpu_array(kmem_cache* cache);
 void serve_requests(kmem_cache* cache, unsigned cpu);
 
+int cut_cache_again(kmem_cache* cache, slab_flags_t flags);
+
+// ---- slab_debug.cc, slab_check.cc, slab_track.cc: debugging, for both back ends
+// Flags of a cache that is about to be made, with what slab_debug_setup() adds by name.
+slab_flags_t kmem_cache_flags(unsigned object_size, slab_flags_t flags, const char* name);
+// Where an object's parts lie: sets red_left_pad, obj_offset, inuse, offset, track_offset from
+// object_size, align, ctor and flags. `outside`: SLUB's free pointer may not lie in the object.
+// Returns the bytes from one object to the next.
+std::size_t lay_out_object(kmem_cache* cache, slab_flags_t flags, bool slub);
+// Is the contents of free objects known (and checked)?
+inline bool object_poisoned(const kmem_cache* cache, slab_flags_t flags) {
+    return (flags & SLAB_POISON) && !(flags & SLAB_TYPESAFE_BY_RCU) && !cache->ctor;
+}
+// The hooks that the debugging flags ask for.
+std::uint32_t slab_debug_hooks(slab_flags_t flags);
+// Room in the live map and the random sequence of a new cache. 0, -ENOMEM, -ENOSPC.
+int slab_debug_open(kmem_cache* cache);
+void slab_debug_close(kmem_cache* cache);
+// A slab was made (its objects are free, s_mem is set, no constructor has run).
+void setup_slab_debug(kmem_cache* cache, page* slab);
+// An object goes to / comes from a caller. False (and a report): take another / do not free it.
+// REQUIRES HOOK_DEBUG or HOOK_HARDENED. `caller`: return address of the call.
+bool alloc_debug_processing(kmem_cache* cache, void* object, const void* caller);
+bool free_debug_processing(kmem_cache* cache, void* object, const void* caller);
+// The live map has no such object out: is it to be freed all the same? Else it is reported.
+bool live_dispute(kmem_cache* cache, void* object, const void* caller);
+// A line "  object ..." and who allocated it.
+void report_live_object(const kmem_cache* cache, const void* object);
+
+// ---- slab_random.cc
+int cache_random_seq_create(kmem_cache* cache, unsigned count);
+void cache_random_seq_destroy(kmem_cache* cache);
+// Where in its random sequence a slab starts.
+inline unsigned random_start(const kmem_cache* cache, const page* slab) {
+    const auto n = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(slab) >> 6);
+    return static_cast<unsigned>((std::uint64_t{n * 0x9e3779b1u} * cache->num) >> 32);
+}
+// The `place`-th object of a slab's random order, and the place of an object.
+inline std::size_t random_object(const kmem_cache* cache, const page* slab, std::size_t place) {
+    const std::size_t i = place + random_start(cache, slab);
+    return cache->random_seq[i < cache->num ? i : i - cache->num];
+}
+inline std::size_t random_place(const kmem_cache* cache, const page* slab, std::size_t index) {
+    const std::size_t i = cache->random_seq[cache->num + index];
+    const unsigned start = random_start(cache, slab);
+    return i >= start ? i - start : i + cache->num - start;
+}
+
 // ---- slab_reap.cc
+void drain_cpu_caches(kmem_cache* cache);
 bool try_to_free_pages(unsigned order);
 
 // ---- numa: one node for now; every function takes the node it works on

@@ -108,7 +108,7 @@ void set_colour(kmem_cache* cache, std::size_t left_over) {
 }
 
 bool set_objfreelist_slab_cache(kmem_cache* cache, std::size_t size, slab_flags_t flags) {
-    if (cache->ctor || (flags & SLAB_TYPESAFE_BY_RCU))
+    if (cache->ctor || (flags & (SLAB_TYPESAFE_BY_RCU | SLAB_POISON)))
         return false; // a free object must stay as it is
     const std::size_t left = calculate_slab_order(cache, size, flags | CFLGS_OBJFREELIST_SLAB);
     if (!cache->num || freelist_bytes(cache->num, 0) > cache->object_size)
@@ -279,11 +279,9 @@ void slab_init_tables() {
     array_cachep = create_kmalloc_cache("array_cache", size, SLAB_NOLEAKTRACE | CFLGS_NO_ARRAY);
 }
 
-// Sizes, alignment, order and index of a cache whose name, object_size, align and ctor are set.
-// 0, -E2BIG (no slab can hold an object), -ENOMEM.
-int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags) {
-    cache->align = std::max<unsigned>(cache->align, BYTES_PER_WORD);
-    std::size_t size = align_up(align_up(cache->object_size, BYTES_PER_WORD), cache->align);
+// Sizes, order and index of a cache. 0 or -E2BIG (no slab can hold an object).
+static int cut_cache(kmem_cache* cache, slab_flags_t flags) {
+    std::size_t size = lay_out_object(cache, flags, false);
     const bool linux_like = slab_get_tuning() == slab_tuning::linux_5_2;
     if (linux_like && size < SLAB_OBJ_MIN_SIZE) // an index of bytes names 255 objects
         size = align_up(SLAB_OBJ_MIN_SIZE, cache->align);
@@ -296,10 +294,21 @@ int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags) {
     cache->size = static_cast<unsigned>(size);
     cache->reciprocal_buffer_size =
         static_cast<std::uint32_t>(((std::uint64_t{1} << 32) + size - 1) / size);
-    if (flags & CFLGS_OFF_SLAB)
-        cache->freelist_cache = freelist_cache_for(cache->freelist_size);
+    cache->freelist_cache =
+        (flags & CFLGS_OFF_SLAB) ? freelist_cache_for(cache->freelist_size) : nullptr;
+    return 0;
+}
+
+// Sizes, alignment, order and index of a cache whose name, object_size, align and ctor are set.
+// 0, -E2BIG (no slab can hold an object), -ENOMEM.
+int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags) {
+    cache->align = std::max<unsigned>(cache->align, BYTES_PER_WORD);
+    if (const int err = cut_cache(cache, flags))
+        return err;
     kmem_cache_init_gate(cache);
-    cache->hooks = slab_default_hooks.load(std::memory_order_relaxed);
+    cache->hooks = slab_default_hooks.load(std::memory_order_relaxed) | slab_debug_hooks(flags);
+    if (const int err = slab_debug_open(cache))
+        return err;
     cache->limit = BOOT_CPUCACHE_ENTRIES;
     cache->batchcount = 1;
     int err = init_cache_nodes(cache);
@@ -319,6 +328,23 @@ void __kmem_cache_release(kmem_cache* cache) {
         slot.store(cache->gate(), std::memory_order_relaxed);
     }
     free_kmem_cache_nodes(cache);
+    slab_debug_close(cache);
+}
+
+// Cuts a cache without slabs anew, for other debugging flags. REQUIRES that nobody else uses it.
+// 0, -E2BIG (nothing changed), -ENOMEM.
+int cut_cache_again(kmem_cache* cache, slab_flags_t flags) {
+    constexpr slab_flags_t cut = CFLGS_OFF_SLAB | CFLGS_OBJFREELIST_SLAB | CFLGS_BITMAP;
+    const slab_flags_t old = cache->flags;
+    int err = cut_cache(cache, flags & ~cut);
+    if (err) {
+        cut_cache(cache, old & ~cut);
+        return err;
+    }
+    slab_debug_close(cache);
+    if ((err = slab_debug_open(cache)) == 0)
+        err = enable_cpucache(cache);
+    return err;
 }
 
 // After PARTIAL_NODE: the static nodes of the first caches give way to kmalloc'ed ones.
@@ -444,13 +470,15 @@ void kmem_rcu_free(rcu_head* head) {
 // The memory for the index of a new slab, and the place of its first object.
 bool alloc_slabmgmt(kmem_cache* cache, page* slab, std::size_t colour_off, gfp_t flags) {
     auto* addr = static_cast<std::byte*>(page_address(slab));
-    slab->s_mem = addr + colour_off;
+    slab->s_mem = addr + colour_off + cache->red_left_pad;
     slab->active = 0;
     slab->hint = 0;
     if (cache->flags & CFLGS_OFF_SLAB)
         slab->freelist = kmem_cache_alloc(cache->freelist_cache, flags & ~__GFP_ZERO);
-    else if (cache->flags & CFLGS_OBJFREELIST_SLAB)
-        slab->freelist = index_to_obj(cache, slab, cache->num - 1);
+    else if (cache->flags & CFLGS_OBJFREELIST_SLAB) // the object that is given out last
+        slab->freelist = index_to_obj(
+            cache, slab,
+            cache->random_seq ? random_object(cache, slab, cache->num - 1u) : cache->num - 1u);
     else
         slab->freelist = addr + (PAGE_SIZE << cache->gfporder) - cache->freelist_size;
     return slab->freelist != nullptr;
@@ -459,7 +487,8 @@ bool alloc_slabmgmt(kmem_cache* cache, page* slab, std::size_t colour_off, gfp_t
 void init_freelist(kmem_cache* cache, page* slab) {
     if (!(cache->flags & CFLGS_BITMAP)) {
         for (unsigned i = 0; i < cache->num; ++i)
-            static_cast<freelist_idx_t*>(slab->freelist)[i] = static_cast<freelist_idx_t>(i);
+            static_cast<freelist_idx_t*>(slab->freelist)[i] =
+                static_cast<freelist_idx_t>(cache->random_seq ? random_object(cache, slab, i) : i);
         return;
     }
     std::uint64_t* map = bitmap_of(slab);
@@ -472,6 +501,8 @@ void init_freelist(kmem_cache* cache, page* slab) {
 
 void cache_init_objs(kmem_cache* cache, page* slab) {
     init_freelist(cache, slab);
+    if (cache->live_map || (cache->flags & DEBUG_METADATA_FLAGS))
+        setup_slab_debug(cache, slab);
     if (!cache->ctor && !detail::SLABFWD_POISONS)
         return;
     for (unsigned i = 0; i < cache->num; ++i) {
@@ -480,7 +511,8 @@ void cache_init_objs(kmem_cache* cache, page* slab) {
             cache->ctor(obj);
 #if defined(SLABFWD_ASAN)
         if (!(cache->flags & SLAB_TYPESAFE_BY_RCU))
-            __asan_poison_memory_region(obj, cache->size);
+            __asan_poison_memory_region(static_cast<std::byte*>(obj) - cache->red_left_pad,
+                                        cache->size);
 #endif
     }
 }

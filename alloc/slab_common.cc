@@ -240,7 +240,8 @@ kmem_cache* kmem_cache_create_usercopy(const char* name, std::size_t size, std::
     if (err)
         return creation_failed(name, flags, err);
     const slab_flags_t panics = flags & SLAB_PANIC;
-    flags &= CACHE_CREATE_MASK & ~SLAB_PANIC;
+    flags = kmem_cache_flags(static_cast<unsigned>(size), flags & CACHE_CREATE_MASK & ~SLAB_PANIC,
+                             name);
     if (useroffset >= size || usersize > size - useroffset)
         usersize = useroffset = 0;
     const auto osize = static_cast<unsigned>(size);

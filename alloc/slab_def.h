@@ -57,7 +57,8 @@ private:
 #endif
 
 /// Objects at hand for one CPU slot, used as a stack.
-/// avail <= limit <= capacity; while hooks are on: avail = limit = 0, the objects are `held`.
+/// avail <= limit <= capacity; while hooks are on: avail = limit = 0, the objects are `held`, and
+/// hard_limit = limit if the only hook is the hardened mode.
 struct alignas(64) array_cache {
     owned<std::uint32_t> avail;      ///< objects in entry[]
     owned<std::uint32_t> limit;      ///< free goes the slow way from here on; 0 while hooks are on
@@ -69,6 +70,7 @@ struct alignas(64) array_cache {
     owned<std::uint32_t> last_avail; ///< avail when cache_reap looked last
     owned<std::uint32_t> served;     ///< kmem_cache::request that the owner has served
     std::uint32_t drained;           ///< kmem_cache::drain that the owner has served
+    owned<std::uint32_t> hard_limit; ///< what limit is to the hardened mode; 0: not that mode
     array_cache* retired;            ///< older arrays of this slot, kept for handles that name them
     // second line: counters
     owned<std::uint64_t> allochit;  ///< allocations from the array (while statistics are on)
@@ -135,7 +137,22 @@ struct kmem_cache {
     std::atomic<std::uint64_t> slow_allocs; ///< by threads without an array
     std::atomic<std::uint64_t> slow_frees;  ///< idem
     std::atomic<std::size_t> array_objs;    ///< objects that hold some cache's array_cache
-    int obj_offset;                         ///< bytes before the object (debugging)
+
+    // 5) debugging; where an object's parts lie, from its start: [-red_left_pad, 0) red zone,
+    // [0, object_size) the object, up to inuse red zone, SLUB's free pointer if it is not in the
+    // object, two tracks at track_offset, padding up to size - red_left_pad
+    int obj_offset;                       ///< red_left_pad by SLAB's name
+    unsigned red_left_pad;                ///< bytes before the object
+    unsigned inuse;                       ///< end of the object and its right red zone
+    unsigned offset;                      ///< of SLUB's free pointer
+    unsigned track_offset;                ///< of the tracks; 0: none
+    std::atomic<std::uint16_t>* live_map; ///< which objects callers hold (slab_live.h); or NULL
+    std::uint64_t live_mask;              ///< bytes a map entry stands for, less one
+    std::uint16_t live_tag;               ///< this cache's mark in the map
+    std::uint8_t live_shift;              ///< log2 of the bytes a map entry stands for
+    std::atomic<bool> failslab;           ///< takes part in fault injection with a cache filter
+    std::uint16_t* random_seq;            ///< random order of a slab's objects, and its inverse
+    std::atomic<std::uint64_t> bugs;      ///< misuse found
 
     kmem_cache_node* node[MAX_NUMNODES];
 

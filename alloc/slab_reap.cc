@@ -41,6 +41,8 @@ array_cache* array_of(kmem_cache* cache, unsigned cpu) {
     return ac == cache->gate() ? nullptr : ac;
 }
 
+} // namespace
+
 // Empties the arrays of one cache as far as the caller may: its own and those left behind.
 void drain_cpu_caches(kmem_cache* cache) {
     cache->drain.fetch_add(1, std::memory_order_relaxed);
@@ -58,6 +60,8 @@ void drain_cpu_caches(kmem_cache* cache) {
     for (int nid = 0; nid < nr_node_ids(); ++nid)
         drain_shared(cache, get_node(cache, nid), SIZE_MAX);
 }
+
+namespace {
 
 // ---- free pages inside partial slabs
 
@@ -98,7 +102,8 @@ std::size_t give_back_pages(const kmem_cache* cache, const page* slab) {
 
 // Only where nobody minds that free objects lose their contents.
 std::size_t shrink_partial_slabs(kmem_cache* cache, kmem_cache_node* n) {
-    if (!(cache->flags & CFLGS_BITMAP) || cache->ctor || (cache->flags & SLAB_TYPESAFE_BY_RCU))
+    if (!(cache->flags & CFLGS_BITMAP) || cache->ctor ||
+        (cache->flags & (SLAB_TYPESAFE_BY_RCU | DEBUG_METADATA_FLAGS)))
         return 0;
     std::size_t given = 0;
     const spin_guard guard(n->list_lock);
@@ -261,7 +266,7 @@ void report_live(const kmem_cache* cache, const page_list& slabs, unsigned* name
     for (const page* slab = slabs.first; slab; slab = slab->next)
         for (std::size_t i = 0; i < cache->num; ++i)
             if (!object_is_free(cache, slab, i) && (*named)++ < LEAKS_NAMED)
-                report("  object %p", index_to_obj(cache, slab, i));
+                report_live_object(cache, index_to_obj(cache, slab, i));
 }
 
 void report_leaks(const kmem_cache* cache, std::size_t live) {

@@ -15,8 +15,11 @@ namespace slabfwd {
 
 [[gnu::no_sanitize_address]] bool object_is_free(const kmem_cache* cache, const page* slab,
                                                  std::size_t index) {
-    if (cache->flags & CFLGS_BITMAP)
+    if (cache->flags & CFLGS_BITMAP) {
+        if (cache->random_seq)
+            index = random_place(cache, slab, index);
         return bitmap_of(slab)[index / 64] >> (index % 64) & 1;
+    }
     const auto* list = static_cast<const freelist_idx_t*>(slab->freelist);
     for (std::size_t i = slab->active; list && i < cache->num; ++i)
         if (list[i] == index)
@@ -52,7 +55,8 @@ void check_slab(kmem_cache* cache, const page* slab, slab_list on, verdict* v) {
         for (unsigned w = 0; w < slab->hint; ++w)
             v->check(bitmap_of(slab)[w] == 0, "a free object before the hint");
     const auto* end = static_cast<std::byte*>(page_address(slab)) + (PAGE_SIZE << cache->gfporder);
-    v->check(static_cast<std::byte*>(index_to_obj(cache, slab, cache->num)) <= end,
+    v->check(static_cast<std::byte*>(index_to_obj(cache, slab, cache->num)) <=
+                 end + cache->red_left_pad,
              "objects reach beyond the slab");
     if (cache->align)
         v->check(reinterpret_cast<std::uintptr_t>(slab->s_mem) % cache->align == 0, "alignment");

@@ -40,6 +40,12 @@ public:
         return false;
     }
     std::size_t count() const { return lines().size(); }
+    std::string text() const {
+        std::string all;
+        for (const std::string& l : lines())
+            all += l + "\n";
+        return all;
+    }
 
 private:
     static std::vector<std::string>& lines() {
