@@ -44,12 +44,16 @@ public:
         ac->limit = std::min<std::uint32_t>(cache->limit, ac->capacity);
         ac->batchcount = std::min<std::uint32_t>(cache->batchcount, ac->limit);
         ac->hard_limit = 0;
+        ac->live.store(nullptr, std::memory_order_relaxed);
     }
     static void close(kmem_cache* cache, array_cache* ac) {
         const std::uint32_t hooks = cache->hooks.load(std::memory_order_relaxed);
         if (!hooks)
             return;
-        ac->hard_limit = hooks == HOOK_HARDENED ? std::uint32_t{ac->limit} : 0;
+        if (hooks == HOOK_HARDENED) {
+            ac->hard_limit = std::uint32_t{ac->limit};
+            ac->live.store(&cache->live, std::memory_order_relaxed);
+        }
         ac->held += ac->avail;
         ac->avail = 0;
         ac->limit = 0;
@@ -480,32 +484,11 @@ void cache_free_node(kmem_cache* cache, void** objects, std::size_t nr) {
 
 namespace detail {
 
-// The hardened mode has a short way of its own: an object of the array, checked against the map.
 void* cache_alloc_slow(kmem_cache* cache, gfp_t flags) {
-    array_cache* ac = this_ac(cache);
-    const std::uint32_t held = ac->held;
-    if (ac->hard_limit && held) {
-        void* object = ac->entry[held - 1];
-        if (live_take(cache, object)) [[likely]] {
-            ac->held = held - 1;
-            kasan_unpoison(cache, object);
-            if (flags & __GFP_ZERO)
-                std::memset(object, 0, cache->object_size);
-            return object;
-        }
-    }
     return slab_alloc(cache, flags, __builtin_return_address(0));
 }
 
 void cache_free_slow(kmem_cache* cache, void* object) {
-    array_cache* own = this_ac(cache);
-    const std::uint32_t held = own->held;
-    if (held < own->hard_limit && live_drop(cache, object)) {
-        kasan_poison(cache, object);
-        own->entry[held] = object;
-        own->held = held + 1;
-        return;
-    }
     if ((cache->hooks.load(std::memory_order_relaxed) & (HOOK_DEBUG | HOOK_HARDENED)) &&
         !free_debug_processing(cache, object, __builtin_return_address(0)))
         return;
@@ -521,10 +504,11 @@ void cache_free_slow(kmem_cache* cache, void* object) {
 namespace {
 
 // The part of a bulk allocation that the array cannot serve.
-SLAB_ENTRY std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size_t n, void** objects) {
+SLAB_ENTRY std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size_t n,
+                                       void** objects) {
     if (cache->hooks.load(std::memory_order_relaxed)) {
         for (std::size_t i = 0; i < n; ++i)
-            if (!(objects[i] = cache_alloc_slow(cache, flags)))
+            if (!(objects[i] = ac_get(this_ac(cache), flags)))
                 return i;
         return n;
     }
@@ -555,8 +539,8 @@ SLAB_ENTRY std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size
 
 } // namespace
 
-SLAB_ENTRY std::size_t cache_alloc_bulk(kmem_cache* cache, array_cache* ac, gfp_t flags, std::size_t n,
-                             void** objects) {
+SLAB_ENTRY std::size_t cache_alloc_bulk(kmem_cache* cache, array_cache* ac, gfp_t flags,
+                                        std::size_t n, void** objects) {
     if (flags & __GFP_NOFAIL)
         return 0;
     std::size_t got = std::min<std::size_t>(ac->avail, n);
@@ -579,7 +563,7 @@ SLAB_ENTRY std::size_t cache_alloc_bulk(kmem_cache* cache, array_cache* ac, gfp_
 SLAB_ENTRY void cache_free_bulk(kmem_cache* cache, array_cache* ac, std::size_t n, void** objects) {
     if (ac->limit == 0 && cache->hooks.load(std::memory_order_relaxed)) {
         for (std::size_t i = 0; i < n; ++i)
-            cache_free_slow(cache, objects[i]);
+            ac_put(this_ac(cache), objects[i]);
         return;
     }
     for (std::size_t i = 0; SLABFWD_POISONS && i < n; ++i)
@@ -690,6 +674,7 @@ array_cache* make_array(kmem_cache* cache, array_cache* old) {
         old->held = 0;
         old->limit = 0;
         old->hard_limit = 0;
+        old->live.store(nullptr, std::memory_order_relaxed);
         ac->avail = n;
         ac->retired = old;
     }

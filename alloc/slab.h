@@ -51,10 +51,10 @@ inline constexpr slab_flags_t SLAB_MERGE_SAME = SLAB_RECLAIM_ACCOUNT | SLAB_ACCO
 enum slab_hook : std::uint32_t {
     HOOK_FAILSLAB = 1,
     HOOK_STATISTICS = 2,
-    HOOK_DEBUG = 4,     // alloc_debug_processing() and free_debug_processing() see every object
-    HOOK_HARDENED = 8,  // idem, or the short way where this is the only hook
-    HOOK_CHECKS = 16,   // beside HOOK_DEBUG: SLAB_CONSISTENCY_CHECKS
-    HOOK_TRACE = 32,    // beside HOOK_DEBUG: SLAB_TRACE
+    HOOK_DEBUG = 4,    // alloc_debug_processing() and free_debug_processing() see every object
+    HOOK_HARDENED = 8, // idem, or the short way where this is the only hook
+    HOOK_CHECKS = 16,  // beside HOOK_DEBUG: SLAB_CONSISTENCY_CHECKS
+    HOOK_TRACE = 32,   // beside HOOK_DEBUG: SLAB_TRACE
 };
 
 inline constexpr unsigned BOOT_CPUCACHE_ENTRIES = 1;

@@ -501,7 +501,7 @@ void init_freelist(kmem_cache* cache, page* slab) {
 
 void cache_init_objs(kmem_cache* cache, page* slab) {
     init_freelist(cache, slab);
-    if (cache->live_map || (cache->flags & DEBUG_METADATA_FLAGS))
+    if (cache->live.entry || (cache->flags & DEBUG_METADATA_FLAGS))
         setup_slab_debug(cache, slab);
     if (!cache->ctor && !detail::SLABFWD_POISONS)
         return;

@@ -248,7 +248,7 @@ void report_bad_free(kmem_cache* cache, void* address, const void* caller) {
 } // namespace
 
 void setup_slab_debug(kmem_cache* cache, page* slab) {
-    if (cache->live_map)
+    if (cache->live.entry)
         live_map_new_slab(cache, slab);
     if (!(cache->flags & DEBUG_METADATA_FLAGS))
         return;
@@ -257,7 +257,7 @@ void setup_slab_debug(kmem_cache* cache, page* slab) {
 }
 
 bool alloc_debug_processing(kmem_cache* cache, void* object, const void* caller) {
-    if (cache->live_map && !live_take(cache, object)) {
+    if (cache->live.entry && !live_take(&cache->live, object)) {
         slab_bug(cache, object, "is to be given out while a caller has it (freed twice)");
         print_trailer(cache, object, caller);
         return false;
@@ -278,7 +278,7 @@ bool live_dispute(kmem_cache* cache, void* object, const void* caller) {
     const page* slab = slab_of_cache(cache, object);
     if (slab && object_around(cache, slab, object) == object) {
         std::uint16_t expected = LIVE_UNKNOWN;
-        if (live_at(cache, live_offset(object)).compare_exchange_strong(expected, 0))
+        if (detail::live_at(&cache->live, object).compare_exchange_strong(expected, 0))
             return true; // it was out before the checks were turned on
     }
     report_bad_free(cache, object, caller);
@@ -286,8 +286,8 @@ bool live_dispute(kmem_cache* cache, void* object, const void* caller) {
 }
 
 bool free_debug_processing(kmem_cache* cache, void* object, const void* caller) {
-    if (cache->live_map) {
-        if (!live_drop(cache, object) && !live_dispute(cache, object, caller))
+    if (cache->live.entry) {
+        if (!live_drop(&cache->live, object) && !live_dispute(cache, object, caller))
             return false;
     } else if (const page* slab = slab_of_cache(cache, object);
                !slab || object_around(cache, slab, object) != object) {
@@ -339,7 +339,7 @@ SLAB_UNCHECKED long validate_slab(kmem_cache* cache, page* slab) {
 
 long validate_slab_cache(kmem_cache* cache) {
     const spin_guard guard(slab_mutex);
-    if (!cache->live_map)
+    if (!cache->live.entry)
         return 0;
     validation v{cache, {}};
     for_each_slab(

@@ -138,7 +138,7 @@ void set_debug_hooks(kmem_cache* cache, slab_flags_t flags) {
 
 int change_live(kmem_cache* cache, slab_flags_t flags) {
     if (wants_live_map(flags) && !wants_live_map(slab_debug_flags(cache))) {
-        if (cache->live_map)
+        if (cache->live.entry)
             live_map_forget(cache);
         else if (const int err = live_map_open(cache))
             return err;

@@ -50,6 +50,15 @@ private:
     std::atomic<T> v_;
 };
 
+/// A cache's view of the map of objects that callers hold (slab_live.h).
+struct live_map {
+    std::atomic<std::uint16_t>* entry; ///< NULL: the cache keeps no map
+    std::byte* base;                   ///< start of the address range that it covers
+    std::size_t bytes;                 ///< of that range
+    std::uint16_t tag;                 ///< the cache's mark
+    std::uint8_t shift;                ///< log2 of the bytes that an entry stands for
+};
+
 // entry[] is a flexible array, which C++ compilers know as an extension.
 #if defined(__clang__)
 #pragma clang diagnostic push
@@ -71,6 +80,7 @@ struct alignas(64) array_cache {
     owned<std::uint32_t> served;     ///< kmem_cache::request that the owner has served
     std::uint32_t drained;           ///< kmem_cache::drain that the owner has served
     owned<std::uint32_t> hard_limit; ///< what limit is to the hardened mode; 0: not that mode
+    std::atomic<live_map*> live;     ///< the cache's, in the hardened mode and no other; else NULL
     array_cache* retired;            ///< older arrays of this slot, kept for handles that name them
     // second line: counters
     owned<std::uint64_t> allochit;  ///< allocations from the array (while statistics are on)
@@ -141,18 +151,15 @@ struct kmem_cache {
     // 5) debugging; where an object's parts lie, from its start: [-red_left_pad, 0) red zone,
     // [0, object_size) the object, up to inuse red zone, SLUB's free pointer if it is not in the
     // object, two tracks at track_offset, padding up to size - red_left_pad
-    int obj_offset;                       ///< red_left_pad by SLAB's name
-    unsigned red_left_pad;                ///< bytes before the object
-    unsigned inuse;                       ///< end of the object and its right red zone
-    unsigned offset;                      ///< of SLUB's free pointer
-    unsigned track_offset;                ///< of the tracks; 0: none
-    std::atomic<std::uint16_t>* live_map; ///< which objects callers hold (slab_live.h); or NULL
-    std::uint64_t live_mask;              ///< bytes a map entry stands for, less one
-    std::uint16_t live_tag;               ///< this cache's mark in the map
-    std::uint8_t live_shift;              ///< log2 of the bytes a map entry stands for
-    std::atomic<bool> failslab;           ///< takes part in fault injection with a cache filter
-    std::uint16_t* random_seq;            ///< random order of a slab's objects, and its inverse
-    std::atomic<std::uint64_t> bugs;      ///< misuse found
+    int obj_offset;                  ///< red_left_pad by SLAB's name
+    unsigned red_left_pad;           ///< bytes before the object
+    unsigned inuse;                  ///< end of the object and its right red zone
+    unsigned offset;                 ///< of SLUB's free pointer
+    unsigned track_offset;           ///< of the tracks; 0: none
+    live_map live;                   ///< which objects callers hold
+    std::atomic<bool> failslab;      ///< takes part in fault injection with a cache filter
+    std::uint16_t* random_seq;       ///< random order of a slab's objects, and its inverse
+    std::atomic<std::uint64_t> bugs; ///< misuse found
 
     kmem_cache_node* node[MAX_NUMNODES];
 

@@ -8,39 +8,34 @@
 // Origin: ours.
 #include "alloc/slab_live.h"
 
+#include <bit>
 #include <bitset>
 #include <cerrno>
+#include <sys/mman.h>
 
 namespace slabfwd {
 
 namespace {
 
-// A mark has 16 - (shift - 3) bits; all ones is left to LIVE_UNKNOWN.
-constexpr unsigned mark_bits(unsigned shift) {
-    return 16 - (shift - LIVE_SHIFT_MIN);
-}
-constexpr unsigned MARKS_MAX = 4096; // caches with a map, of one shift
+using live_entry = std::atomic<std::uint16_t>;
 
-struct live_table {
-    live_entry* map = nullptr;
-    std::bitset<MARKS_MAX> used; // by mark, from 1
-};
+constexpr unsigned MARKS = (1u << 16) / 8; // 8n + 1; for all caches with a map
 
 constinit spinlock_t live_lock;
-constinit live_table tables[LIVE_SHIFT_MAX + 1] = {};
+constinit live_entry* maps[LIVE_SHIFT_MAX + 1] = {}; // by shift
+constinit std::bitset<MARKS> marks_used;
 
 unsigned shift_of(unsigned size) {
     const unsigned shift = static_cast<unsigned>(std::bit_width(size)) - 1;
     return shift < LIVE_SHIFT_MAX ? shift : LIVE_SHIFT_MAX;
 }
 
-// A free mark of the table; 0: none.
-unsigned take_mark(live_table& table, unsigned shift) {
-    const unsigned all = (1u << mark_bits(shift)) - 1;
-    for (unsigned mark = 1; mark < all && mark < MARKS_MAX; ++mark) {
-        if (!table.used[mark]) {
-            table.used[mark] = true;
-            return mark;
+// A mark that no cache has; 0: none.
+std::uint16_t take_mark() {
+    for (unsigned n = 0; n < MARKS; ++n) {
+        if (!marks_used[n]) {
+            marks_used[n] = true;
+            return static_cast<std::uint16_t>(8 * n + 1);
         }
     }
     return 0;
@@ -48,7 +43,7 @@ unsigned take_mark(live_table& table, unsigned shift) {
 
 void fill(const kmem_cache* cache, const page* slab, std::uint16_t value) {
     for (std::size_t i = 0; i < cache->num; ++i)
-        live_at(cache, live_offset(index_to_obj(cache, slab, i)))
+        detail::live_at(&cache->live, index_to_obj(cache, slab, i))
             .store(value, std::memory_order_relaxed);
 }
 
@@ -56,22 +51,24 @@ void fill(const kmem_cache* cache, const page* slab, std::uint16_t value) {
 
 int live_map_open(kmem_cache* cache) {
     const unsigned shift = shift_of(cache->size);
-    live_table& table = tables[shift];
+    live_map map{};
     {
         const spin_guard guard(live_lock);
-        if (!table.map)
-            table.map = static_cast<live_entry*>(
-                reserve_metadata((detail::mem.bytes >> shift) * sizeof(live_entry)));
-        if (!table.map)
+        if (!maps[shift]) {
+            const std::size_t bytes = (detail::mem.bytes >> shift) * sizeof(live_entry);
+            maps[shift] = static_cast<live_entry*>(reserve_metadata(bytes));
+            madvise(maps[shift], bytes, MADV_HUGEPAGE); // entries are read at random
+        }
+        if (!maps[shift])
             return -ENOMEM;
-        const unsigned mark = take_mark(table, shift);
-        if (!mark)
+        if (!(map.tag = take_mark()))
             return -ENOSPC;
-        cache->live_tag = static_cast<std::uint16_t>(mark << (shift - LIVE_SHIFT_MIN));
+        map.entry = maps[shift];
     }
-    cache->live_shift = static_cast<std::uint8_t>(shift);
-    cache->live_mask = (std::uint64_t{1} << shift) - 1;
-    cache->live_map = table.map;
+    map.base = detail::mem.base;
+    map.bytes = detail::mem.bytes;
+    map.shift = static_cast<std::uint8_t>(shift);
+    cache->live = map;
     live_map_forget(cache);
     return 0;
 }
@@ -84,11 +81,11 @@ void live_map_forget(kmem_cache* cache) {
 }
 
 void live_map_close(kmem_cache* cache) {
-    if (!cache->live_map)
+    if (!cache->live.entry)
         return;
     const spin_guard guard(live_lock);
-    tables[cache->live_shift].used[cache->live_tag >> (cache->live_shift - LIVE_SHIFT_MIN)] = false;
-    cache->live_map = nullptr;
+    marks_used[cache->live.tag / 8] = false;
+    cache->live = {};
 }
 
 void live_map_new_slab(const kmem_cache* cache, const page* slab) {

@@ -225,7 +225,7 @@ std::vector<slab_leak> slab_leaks(kmem_cache* cache, std::size_t max) {
     leak_collection c{cache, max, {}};
     {
         const spin_guard guard(slab_mutex);
-        if (!cache->live_map)
+        if (!cache->live.entry)
             return {};
         for_each_slab(cache, collect_leaks, &c);
     }

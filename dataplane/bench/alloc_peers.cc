@@ -35,6 +35,9 @@ const alloc_peer peers[] = {
     {.column = {"slab_linux", peer_kind::ours},
      .run = run_alloc_job<slab_peer<true>>,
      .slab = {.linux_tuning = true}},
+    {.column = {"slab_hardened", peer_kind::ours},
+     .run = run_alloc_job<slab_peer<true>>,
+     .slab = {.flags = SLAB_HARDENED}},
 };
 
 } // namespace
