@@ -285,6 +285,10 @@ inline void* kmem_cache_alloc(kmem_cache_handle h, gfp_t flags) {
     return detail::ac_get(h.get(), flags);
 }
 
+/// An object of node `nid` (NUMA_NO_NODE: the caller's) or, when that has none and without
+/// __GFP_THISNODE, of another.
+void* kmem_cache_alloc_node(kmem_cache* cache, gfp_t flags, int nid);
+
 /// An object filled with zeros, or NULL.
 inline void* kmem_cache_zalloc(kmem_cache* cache, gfp_t flags) {
     return kmem_cache_alloc(cache, flags | __GFP_ZERO);

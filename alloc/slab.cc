@@ -48,9 +48,12 @@ public:
     }
     static void close(kmem_cache* cache, array_cache* ac) {
         const std::uint32_t hooks = cache->hooks.load(std::memory_order_relaxed);
-        if (!hooks)
+        if (!hooks) {
+            if (nr_node_ids() > 1) // whose node is it? every free has to look
+                ac->limit = 0;
             return;
-        if (hooks == HOOK_HARDENED) {
+        }
+        if (hooks == HOOK_HARDENED && nr_node_ids() == 1) {
             ac->hard_limit = std::uint32_t{ac->limit};
             ac->live.store(&cache->live, std::memory_order_relaxed);
         }
@@ -184,14 +187,16 @@ void account_allocs(kmem_cache* cache, kmem_cache_node* n, std::size_t got) {
 }
 
 // A new slab; up to `batch` of its objects go to `to`, then it joins the lists.
-std::size_t grow(kmem_cache* cache, gfp_t flags, void** to, std::size_t batch) {
-    page* slab = cache_grow_begin(cache, flags, numa_mem_id());
+std::size_t grow(kmem_cache* cache, gfp_t flags, int nid, void** to, std::size_t batch) {
+    page* slab = cache_grow_begin(cache, flags, nid);
     if (!slab)
         return 0;
     const std::size_t got = alloc_block(cache, slab, to, batch);
     cache_grow_end(cache, slab);
     return got;
 }
+
+} // namespace
 
 // At most `max` objects from one array to the tail of another; returns how many.
 std::size_t transfer_objects(array_cache* to, array_cache* from, std::size_t max) {
@@ -204,6 +209,8 @@ std::size_t transfer_objects(array_cache* to, array_cache* from, std::size_t max
     to->avail += static_cast<std::uint32_t>(nr);
     return nr;
 }
+
+namespace {
 
 void slab_out_of_memory(kmem_cache* cache, gfp_t flags) {
     count(cache->errors);
@@ -225,7 +232,7 @@ void slab_out_of_memory(kmem_cache* cache, gfp_t flags) {
 // A new slab, and a batch of it for the array. Memory may be short meanwhile: a shrinker may free
 // into this very cache, so the array (which may be another one by then) is looked at again.
 void refill_grow(kmem_cache* cache, array_cache*& ac, gfp_t flags, std::size_t batchcount) {
-    page* slab = cache_grow_begin(cache, flags, numa_mem_id());
+    page* slab = cache_grow_begin(cache, gfp_exact_node(flags), numa_mem_id());
     ac = cpu_cache_get(cache);
     array_scope::open(cache, ac);
     if (slab) {
@@ -274,38 +281,70 @@ void* ____cache_alloc(kmem_cache* cache, array_cache*& ac, gfp_t flags) {
     return ac->entry[ac->avail];
 }
 
-// For threads without an array: straight from shared array and slabs. Returns how many.
-std::size_t cache_alloc_node(kmem_cache* cache, gfp_t flags, void** to, std::size_t nr) {
-    kmem_cache_node* n = get_node(cache, numa_mem_id());
+// Straight from the shared array and the slabs that a node has. Returns how many.
+std::size_t take_from_node(kmem_cache* cache, int nid, void** to, std::size_t nr) {
+    kmem_cache_node* n = get_node(cache, nid);
+    const spin_guard guard(n->list_lock);
     std::size_t got = 0;
-    {
-        const spin_guard guard(n->list_lock);
-        if (n->shared && n->shared->avail) {
-            got = std::min<std::size_t>(n->shared->avail, nr);
-            n->shared->avail -= static_cast<std::uint32_t>(got);
-            std::memcpy(to, n->shared->entry + n->shared->avail, sizeof(void*) * got);
-        }
-        const std::size_t more = alloc_from_slabs(cache, n, to + got, nr - got);
-        account_allocs(cache, n, more);
-        got += more;
+    if (n->shared && n->shared->avail) {
+        got = std::min<std::size_t>(n->shared->avail, nr);
+        n->shared->avail -= static_cast<std::uint32_t>(got);
+        std::memcpy(to, n->shared->entry + n->shared->avail, sizeof(void*) * got);
     }
+    const std::size_t more = alloc_from_slabs(cache, n, to + got, nr - got);
+    account_allocs(cache, n, more);
+    return got + more;
+}
+
+// Past the arrays, of one node only: for threads without an array, and for other nodes than the
+// thread's. Returns how many.
+std::size_t ____cache_alloc_node(kmem_cache* cache, gfp_t flags, int nid, void** to,
+                                 std::size_t nr) {
+    std::size_t got = take_from_node(cache, nid, to, nr);
     while (got < nr) {
-        const std::size_t more = grow(cache, flags, to + got, nr - got);
+        const std::size_t more = grow(cache, gfp_exact_node(flags), nid, to + got, nr - got);
         if (!more)
             break;
         got += more;
     }
-    count(cache->slow_allocs, got);
+    if (nid == numa_mem_id())
+        count(cache->slow_allocs, got);
+    else
+        count(cache->node_allocs, got);
     return got;
 }
 
-void* __do_cache_alloc(kmem_cache* cache, gfp_t flags) {
-    if (array_cache* ac = cpu_array(cache)) {
-        const array_scope scope(cache, ac);
-        return ____cache_alloc(cache, ac, flags);
+// The node asked for has nothing: what others have at hand, then a new slab wherever there is
+// memory. Returns how many.
+std::size_t fallback_alloc(kmem_cache* cache, gfp_t flags, void** to, std::size_t nr) {
+    if (nr_node_ids() == 1 || (flags & __GFP_THISNODE))
+        return 0;
+    std::size_t got = 0;
+    for (int i = 0; i < nr_node_ids() && got < nr; ++i)
+        got += take_from_node(cache, (numa_mem_id() + i) % nr_node_ids(), to + got, nr - got);
+    while (got < nr) {
+        const std::size_t more = grow(cache, flags, numa_mem_id(), to + got, nr - got);
+        if (!more)
+            break;
+        got += more;
     }
+    count(cache->node_allocs, got);
+    return got;
+}
+
+void* __do_cache_alloc(kmem_cache* cache, gfp_t flags, int nid) {
     void* obj = nullptr;
-    return cache_alloc_node(cache, flags, &obj, 1) ? obj : nullptr;
+    if (nid != NUMA_NO_NODE && nid != numa_mem_id()) {
+        if (____cache_alloc_node(cache, flags, nid, &obj, 1))
+            return obj;
+    } else if (array_cache* ac = cpu_array(cache)) {
+        const array_scope scope(cache, ac);
+        if ((obj = ____cache_alloc(cache, ac, flags)))
+            return obj;
+    } else if (____cache_alloc_node(cache, flags, numa_mem_id(), &obj, 1)) {
+        return obj;
+    }
+    return fallback_alloc(cache, flags, &obj, 1) ? obj : nullptr;
 }
 
 // False: the allocation is to fail (mm/slab.h).
@@ -324,14 +363,17 @@ void slab_post_alloc_hook(kmem_cache* cache, gfp_t flags, std::size_t n, void** 
     }
 }
 
-void* slab_alloc(kmem_cache* cache, gfp_t flags, const void* caller) {
+void* slab_alloc_node(kmem_cache* cache, gfp_t flags, int nid, const void* caller) {
+    if (cache->hooks.load(std::memory_order_relaxed) & HOOK_MEMCG)
+        if (kmem_cache* child = memcg_kmem_get_cache(cache); child != cache)
+            return slab_alloc_node(child, flags, nid, caller);
     if (!slab_pre_alloc_hook(cache, flags)) {
         count(cache->errors);
         return nullptr;
     }
     void* obj = nullptr;
     do {
-        if (!(obj = __do_cache_alloc(cache, flags))) {
+        if (!(obj = __do_cache_alloc(cache, flags, nid))) {
             slab_out_of_memory(cache, flags);
             return nullptr;
         }
@@ -342,6 +384,16 @@ void* slab_alloc(kmem_cache* cache, gfp_t flags, const void* caller) {
 }
 
 // ---- freeing
+
+void free_to_child(kmem_cache* child, void* obj) {
+    kmem_cache_node* n = get_node(child, obj_to_nid(child, obj));
+    page_list list;
+    {
+        const spin_guard guard(n->list_lock);
+        free_block(child, &obj, 1, n, &list);
+    }
+    slabs_destroy(child, &list);
+}
 
 // The slab of an object that is handed back, and its index; NULL (and a report) when the address
 // is no object of the cache. The order of the cache's slabs is known: no look at the object.
@@ -356,7 +408,11 @@ page* slab_of(kmem_cache* cache, void* obj, std::size_t* index) {
             return nullptr;
         }
     }
-    const kmem_cache* owner = virt_to_cache(obj);
+    kmem_cache* owner = virt_to_cache(obj);
+    if (owner && owner->memcg_params.root_cache == cache) {
+        free_to_child(owner, obj); // it came by before its thread had heard of children
+        return nullptr;
+    }
     report("BUG %s: free of %p, which is an object of %s", cache->name, obj,
            owner ? owner->name : "no cache");
     return nullptr;
@@ -459,6 +515,8 @@ void cache_flusharray(kmem_cache* cache, array_cache* ac) {
 }
 
 void ___cache_free(kmem_cache* cache, array_cache* ac, void* obj) {
+    if (nr_node_ids() > 1 && cache_free_alien(cache, obj))
+        return;
     if (ac->avail < ac->limit)
         ac->freehit++;
     else
@@ -469,31 +527,69 @@ void ___cache_free(kmem_cache* cache, array_cache* ac, void* obj) {
     ac->avail += 1;
 }
 
-// Straight to the slabs, past arrays.
+// Straight to the slabs, past arrays; those of one node together.
 void cache_free_node(kmem_cache* cache, void** objects, std::size_t nr) {
-    kmem_cache_node* n = get_node(cache, numa_mem_id());
-    page_list list;
-    {
-        const spin_guard guard(n->list_lock);
-        free_block(cache, objects, nr, n, &list);
+    while (nr) {
+        const int nid = obj_to_nid(cache, *objects);
+        std::size_t same = nr_node_ids() == 1 ? nr : 1;
+        while (same < nr && obj_to_nid(cache, objects[same]) == nid)
+            ++same;
+        kmem_cache_node* n = get_node(cache, nid);
+        page_list list;
+        {
+            const spin_guard guard(n->list_lock);
+            free_block(cache, objects, same, n, &list);
+        }
+        slabs_destroy(cache, &list);
+        objects += same;
+        nr -= same;
     }
-    slabs_destroy(cache, &list);
 }
 
 } // namespace
 
+namespace {
+
+// cpu_array() for objects that come back: a full array may need the shared one, which is not made
+// before.
+array_cache* cpu_array_to_fill(kmem_cache* cache) {
+    kmem_cache_node* n = get_node(cache, numa_mem_id());
+    if (n->shared_room.load(std::memory_order_relaxed)) [[unlikely]] {
+        const array_cache* ac = cpu_cache_get(cache);
+        if (ac != cache->gate() && ac->avail + ac->held >= cache->limit)
+            make_shared(cache, n);
+    }
+    return cpu_array(cache);
+}
+
+} // namespace
+
+SLAB_ENTRY void* kmem_cache_alloc_node(kmem_cache* cache, gfp_t flags, int nid) {
+    if (nid != NUMA_NO_NODE && (nid < 0 || nid >= nr_node_ids()))
+        return nullptr;
+    return slab_alloc_node(cache, flags, nid, __builtin_return_address(0));
+}
+
 namespace detail {
 
 void* cache_alloc_slow(kmem_cache* cache, gfp_t flags) {
-    return slab_alloc(cache, flags, __builtin_return_address(0));
+    return slab_alloc_node(cache, flags, NUMA_NO_NODE, __builtin_return_address(0));
 }
 
 void cache_free_slow(kmem_cache* cache, void* object) {
-    if ((cache->hooks.load(std::memory_order_relaxed) & (HOOK_DEBUG | HOOK_HARDENED)) &&
+    const std::uint32_t hooks = cache->hooks.load(std::memory_order_relaxed);
+    if (hooks & HOOK_MEMCG)
+        if (kmem_cache* child = cache_from_obj(cache, object); child != cache)
+            return cache_free_slow(child, object);
+    if ((hooks & (HOOK_DEBUG | HOOK_HARDENED)) &&
         !free_debug_processing(cache, object, __builtin_return_address(0)))
         return;
     kasan_poison(cache, object);
-    if (array_cache* ac = cpu_array(cache)) {
+    if ((hooks & HOOK_MEMCG) && cache->memcg_params.dying.load(std::memory_order_relaxed)) {
+        count(cache->slow_frees);
+        return cache_free_node(cache, &object, 1); // may be the end of the cache
+    }
+    if (array_cache* ac = cpu_array_to_fill(cache)) {
         const array_scope scope(cache, ac);
         return ___cache_free(cache, ac, object);
     }
@@ -517,7 +613,7 @@ SLAB_ENTRY std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size
         array_cache* ac = cpu_array(cache);
         const std::size_t want = n - got;
         if (!ac || want >= ac->capacity) { // too many for the array: from the node at once
-            got += cache_alloc_node(cache, flags, objects + got, want);
+            got += ____cache_alloc_node(cache, flags, numa_mem_id(), objects + got, want);
             break;
         }
         const array_scope scope(cache, ac);
@@ -534,6 +630,8 @@ SLAB_ENTRY std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size
         std::memcpy(objects + got, ac->entry + ac->avail, sizeof(void*) * take);
         got += take;
     }
+    if (got < n)
+        got += fallback_alloc(cache, flags, objects + got, n - got);
     return got;
 }
 
@@ -573,7 +671,7 @@ SLAB_ENTRY void cache_free_bulk(kmem_cache* cache, array_cache* ac, std::size_t 
         const std::uint32_t limit = ac->limit;
         const std::size_t room = limit > avail ? limit - avail : 0;
         if (!room || n > limit) { // the gate, hooks, a full array, or more than an array holds
-            array_cache* mine = cpu_array(cache);
+            array_cache* mine = cpu_array_to_fill(cache);
             if (!mine || n > mine->capacity) {
                 count(cache->slow_frees, n);
                 return cache_free_node(cache, objects, n);
@@ -610,10 +708,16 @@ void drain_array(kmem_cache* cache, kmem_cache_node* n, array_cache* ac, std::si
     slabs_destroy(cache, &list);
 }
 
+// The node whose objects an array holds: that of its slot.
+kmem_cache_node* array_node(kmem_cache* cache, const array_cache* ac) {
+    const void* first = ac->avail + ac->held ? ac->entry[0] : nullptr;
+    return get_node(cache, first ? obj_to_nid(cache, first) : numa_mem_id());
+}
+
 // Everything of one slot's array onto the slabs. Owner of the slot only.
 void drain_array_all(kmem_cache* cache, array_cache* ac) {
     const array_scope scope(cache, ac);
-    drain_array(cache, get_node(cache, numa_mem_id()), ac, ac->avail);
+    drain_array(cache, array_node(cache, ac), ac, ac->avail);
 }
 
 void drain_shared(kmem_cache* cache, kmem_cache_node* n, std::size_t nr) {

@@ -55,6 +55,7 @@ enum slab_hook : std::uint32_t {
     HOOK_HARDENED = 8, // idem, or the short way where this is the only hook
     HOOK_CHECKS = 16,  // beside HOOK_DEBUG: SLAB_CONSISTENCY_CHECKS
     HOOK_TRACE = 32,   // beside HOOK_DEBUG: SLAB_TRACE
+    HOOK_MEMCG = 256,  // a root cache with children to choose from, or a child that dies
 };
 
 inline constexpr unsigned BOOT_CPUCACHE_ENTRIES = 1;
@@ -93,6 +94,13 @@ struct page_list {
     }
 };
 
+// Objects of another node that were freed on this one, until they go home together. The lock comes
+// before the other node's list_lock.
+struct alien_cache {
+    spinlock_t lock;
+    array_cache* ac = nullptr;
+};
+
 // A cache's slabs of one node. list_lock guards everything.
 //   slabs: total_slabs = partial + full + free, free_slabs = free
 //   objects: free_objects = sum over slabs of (num - active)
@@ -107,6 +115,9 @@ struct kmem_cache_node {
     std::size_t free_limit = 0; // above it free slabs are given back
     std::size_t colour_next = 0;
     array_cache* shared = nullptr; // objects for all CPUs of the node; NULL: none
+    std::atomic<unsigned> shared_room{0}; // entries of it, once something is to be put in; 0: made
+    std::atomic<alien_cache**> alien{nullptr}; // by node: freed here, belongs there; NULL: none
+    int reap_node = 0;             // whose alien cache the reaper emptied last
     bool free_touched = false;     // a free slab was taken since the reaper looked
 
     page_list& list(slab_list l) {
@@ -122,6 +133,7 @@ struct cache_alias {
 
 // ---- page_alloc.cc, page_source.cc
 void* reserve_metadata(std::size_t bytes);
+bool page_alloc_started();
 std::size_t page_give_back(void* addr, std::size_t bytes);
 // Calls fn for each slab of a cache, whatever list it is on, under the page allocator's lock.
 // REQUIRES that no other thread makes slabs of this cache or gives them back.
@@ -164,6 +176,11 @@ void create_boot_cache(kmem_cache* cache, const char* name, unsigned size, slab_
 void set_slab_state(slab_state_t state);
 bool slab_boots_here(); // does this thread bring the allocator up right now?
 void slab_set_hooks(std::uint32_t set, std::uint32_t clear, kmem_cache* only);
+void slab_set_account_hooks();
+kmem_cache* create_child_cache(kmem_cache* root, mem_cgroup* memcg, const char* name);
+void free_cache(kmem_cache* cache);
+std::string slabinfo_header(bool statistics);
+std::string slabinfo_line(kmem_cache* cache);
 extern constinit std::atomic<std::uint32_t> slab_default_hooks; // hooks of caches to come
 bool slab_nomerge();
 std::size_t call_shrinkers();
@@ -182,6 +199,7 @@ void __kmem_cache_release(kmem_cache* cache);
 int __kmem_cache_shutdown(kmem_cache* cache);
 page* cache_grow_begin(kmem_cache* cache, gfp_t flags, int nid);
 void slabs_destroy(kmem_cache* cache, page_list* list);
+void make_shared(kmem_cache* cache, kmem_cache_node* n);
 void slab_init_tables();
 int replace_static_nodes(kmem_cache* cache);
 array_cache* alloc_arraycache(kmem_cache* cache, unsigned entries);
@@ -193,8 +211,10 @@ void rcu_barrier();
 void free_block(kmem_cache* cache, void** objpp, std::size_t nr, kmem_cache_node* n,
                 page_list* list);
 void cache_grow_end(kmem_cache* cache, page* slab);
+std::size_t transfer_objects(array_cache* to, array_cache* from, std::size_t max);
 std::size_t drain_freelist(kmem_cache* cache, kmem_cache_node* n, std::size_t tofree);
 void drain_array(kmem_cache* cache, kmem_cache_node* n, array_cache* ac, std::size_t nr);
+kmem_cache_node* array_node(kmem_cache* cache, const array_cache* ac);
 void drain_array_all(kmem_cache* cache, array_cache* ac);
 void drain_shared(kmem_cache* cache, kmem_cache_node* n, std::size_t nr);
 array_cache* cpu_array(kmem_cache* cache);
@@ -251,16 +271,56 @@ inline std::size_t random_place(const kmem_cache* cache, const page* slab, std::
 // ---- slab_reap.cc
 void drain_cpu_caches(kmem_cache* cache);
 bool try_to_free_pages(unsigned order);
+int __kmem_cache_shrink(kmem_cache* cache);
 
-// ---- numa: one node for now; every function takes the node it works on
-inline int numa_mem_id() {
-    return 0;
+// ---- memcg.cc: groups
+extern constinit std::atomic<bool> memcg_kmem_enabled;
+kmem_cache* memcg_kmem_get_cache(kmem_cache* cache);
+kmem_cache* cache_from_obj(kmem_cache* cache, const void* object);
+bool memcg_charge_slab(kmem_cache* cache, gfp_t flags, unsigned order);
+void memcg_uncharge_slab(kmem_cache* cache, unsigned order);
+void memcg_sweep(const kmem_cache* root);
+int shutdown_memcg_caches(kmem_cache* root);
+void memcg_free_cache_params(kmem_cache* root);
+// The hook of a cache that is about to be made: has it to ask for whom a call is?
+inline std::uint32_t memcg_hooks(const kmem_cache* cache, slab_flags_t flags) {
+    return (flags & SLAB_ACCOUNT) && !cache->memcg_params.root_cache &&
+                   memcg_kmem_enabled.load(std::memory_order_relaxed)
+               ? std::uint32_t{HOOK_MEMCG}
+               : 0u;
 }
-inline int nr_node_ids() {
-    return 1;
-}
+
+// ---- numa.cc, slab_numa.cc: nodes
 inline kmem_cache_node* get_node(kmem_cache* cache, int nid) {
     return cache->node[nid];
+}
+int cpu_to_node(unsigned cpu);
+int numa_node_wanted();
+void slab_cpu_leave();
+alien_cache** alloc_alien_caches(kmem_cache* cache, int nid);
+void free_alien_caches(alien_cache** alien);
+bool cache_free_alien(kmem_cache* cache, void* obj);
+void drain_alien_caches(kmem_cache* cache, kmem_cache_node* n);
+void reap_alien(kmem_cache* cache, kmem_cache_node* n);
+
+// Flags for "this node or nothing": the caller tries other nodes itself, and says so itself when
+// there is nothing.
+inline gfp_t gfp_exact_node(gfp_t flags) {
+    if (nr_node_ids() == 1)
+        return flags;
+    return (flags | __GFP_THISNODE | __GFP_NOWARN) & ~(__GFP_RECLAIM | __GFP_NOFAIL);
+}
+
+// Node of an object of the cache; the caller's where the address is none of it.
+inline int obj_to_nid(const kmem_cache* cache, const void* obj) {
+    if (nr_node_ids() == 1)
+        return 0;
+    if (virt_addr_valid(obj)) {
+        const page* slab = virt_to_head_page(obj, cache->gfporder);
+        if (slab->slab_cache == cache)
+            return slab->nid;
+    }
+    return numa_mem_id();
 }
 
 // ---- the freelist index of a slab: which objects are free

@@ -28,7 +28,7 @@ constexpr unsigned THROUGHPUT_ORDER_WASTE = 6; // up to here the order grows to 
 constexpr std::size_t THROUGHPUT_KEPT_SLABS = 16;
 
 // Static nodes of the first two caches, until kmalloc() works.
-constinit kmem_cache_node init_kmem_cache_node[2];
+constinit kmem_cache_node init_kmem_cache_node[2 * MAX_NUMNODES];
 constinit unsigned init_nodes_used = 0;
 
 // Caches for bitmaps (throughput). Their own bitmaps are on their slabs.
@@ -42,7 +42,7 @@ constexpr std::size_t ARRAY_HEADER = offsetof(array_cache, entry);
 constexpr unsigned ARRAY_ENTRIES = 512;
 
 bool is_static_node(const kmem_cache_node* n) {
-    return n >= init_kmem_cache_node && n < init_kmem_cache_node + 2;
+    return n >= init_kmem_cache_node && n < init_kmem_cache_node + 2 * MAX_NUMNODES;
 }
 
 constexpr std::size_t align_up(std::size_t n, std::size_t a) {
@@ -148,6 +148,18 @@ bool cut_linux(kmem_cache* cache, std::size_t size, slab_flags_t* flags) {
     return set_on_slab_cache(cache, size, *flags);
 }
 
+// Objects at every 256th byte use a quarter of the cache's sets if only their first lines are
+// touched. Where an object less a slab costs little, slabs start at different lines instead.
+void make_room_for_colours(const kmem_cache* cache, std::size_t size, estimate* e) {
+    constexpr unsigned ENOUGH = 64; // objects a slab
+    const std::size_t stride = std::min(size & (0 - size), PAGE_SIZE);
+    if (stride <= cache_line_size || cache->colour_off > cache_line_size || e->num < ENOUGH ||
+        e->left_over >= stride - cache_line_size)
+        return;
+    e->num -= 1;
+    e->left_over += size;
+}
+
 // 64 KiB, or larger where an eighth would be wasted; bitmap off the slab where that can be.
 bool cut_throughput(kmem_cache* cache, std::size_t size, slab_flags_t* flags) {
     *flags |= CFLGS_BITMAP;
@@ -161,6 +173,7 @@ bool cut_throughput(kmem_cache* cache, std::size_t size, slab_flags_t* flags) {
         }
         if (!e.num || (e.left_over * 8 > (PAGE_SIZE << order) && order < THROUGHPUT_ORDER_WASTE))
             continue;
+        make_room_for_colours(cache, size, &e);
         cache->num = e.num;
         cache->gfporder = order;
         *flags = f;
@@ -171,10 +184,10 @@ bool cut_throughput(kmem_cache* cache, std::size_t size, slab_flags_t* flags) {
 }
 
 // The node structure of a cache; static while kmalloc() cannot give one.
-kmem_cache_node* alloc_kmem_cache_node() {
+kmem_cache_node* alloc_kmem_cache_node(int nid) {
     if (slab_state() < PARTIAL_NODE)
         return &init_kmem_cache_node[init_nodes_used++];
-    void* p = kmalloc(sizeof(kmem_cache_node), GFP_KERNEL);
+    void* p = kmalloc_node(sizeof(kmem_cache_node), GFP_KERNEL, nid);
     return p ? new (p) kmem_cache_node : nullptr;
 }
 
@@ -184,6 +197,7 @@ void free_kmem_cache_nodes(kmem_cache* cache) {
         if (!n)
             continue;
         free_arraycache(n->shared);
+        free_alien_caches(n->alien);
         if (!is_static_node(n))
             kfree(n);
         cache->node[nid] = nullptr;
@@ -203,7 +217,7 @@ void kmem_cache_node_init(const kmem_cache* cache, kmem_cache_node* n) {
 
 int init_cache_nodes(kmem_cache* cache) {
     for (int nid = 0; nid < nr_node_ids(); ++nid) {
-        if (!(cache->node[nid] = alloc_kmem_cache_node()))
+        if (!(cache->node[nid] = alloc_kmem_cache_node(nid)))
             return -ENOMEM;
         kmem_cache_node_init(cache, cache->node[nid]);
     }
@@ -306,7 +320,8 @@ int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags) {
     if (const int err = cut_cache(cache, flags))
         return err;
     kmem_cache_init_gate(cache);
-    cache->hooks = slab_default_hooks.load(std::memory_order_relaxed) | slab_debug_hooks(flags);
+    cache->hooks = slab_default_hooks.load(std::memory_order_relaxed) | slab_debug_hooks(flags) |
+                   memcg_hooks(cache, flags);
     if (const int err = slab_debug_open(cache))
         return err;
     cache->limit = BOOT_CPUCACHE_ENTRIES;
@@ -372,48 +387,57 @@ int replace_static_nodes(kmem_cache* cache) {
 
 // ---- tunables
 
-// Gives a node a shared array of the size that the tunables ask for. Objects of the old one go
-// back to their slabs. 0 or -ENOMEM (the old one stays).
-static int setup_kmem_cache_node(kmem_cache* cache, kmem_cache_node* n) {
-    array_cache* shared = nullptr;
+// Says how large a node's shared array is to be, by the tunables; it is made when the first
+// objects are to be put in (make_shared). Objects of the old one go back to their slabs.
+static void setup_kmem_cache_node(kmem_cache* cache, int nid) {
+    kmem_cache_node* n = get_node(cache, nid);
+    unsigned room = 0;
     if (const std::size_t entries = std::size_t{cache->shared} * cache->batchcount) {
         // The header must not cost another half of a power of two.
         std::size_t bytes = ARRAY_HEADER + entries * sizeof(void*);
         if (const std::size_t pow2 = std::bit_floor(bytes); bytes - pow2 <= ARRAY_HEADER)
             bytes = pow2;
-        const auto room = static_cast<unsigned>((bytes - ARRAY_HEADER) / sizeof(void*));
-        if (!(shared = alloc_arraycache(cache, room)))
-            return -ENOMEM;
+        room = static_cast<unsigned>((bytes - ARRAY_HEADER) / sizeof(void*));
     }
+    if (!n->alien)
+        n->alien.store(alloc_alien_caches(cache, nid), std::memory_order_release);
     page_list list;
     array_cache* old = nullptr;
     {
         const spin_guard guard(n->list_lock);
         old = n->shared;
-        n->shared = shared;
-        n->free_limit = free_limit_of(cache);
+        n->shared = nullptr;
+        n->shared_room = room;
+        n->free_limit = cache->memcg_params.dying ? 0 : free_limit_of(cache);
         if (old)
             free_block(cache, old->entry, old->avail, n, &list);
     }
     slabs_destroy(cache, &list);
     free_arraycache(old);
-    return 0;
+}
+
+// The shared array of a node, when the first flush has come. Without memory the next one tries
+// again; a change of the tunables meanwhile wins.
+void make_shared(kmem_cache* cache, kmem_cache_node* n) {
+    const unsigned room = n->shared_room.exchange(0);
+    array_cache* shared = alloc_arraycache(cache, room);
+    const spin_guard guard(n->list_lock);
+    if (!n->shared && !n->shared_room) {
+        n->shared = shared;
+        if (!shared)
+            n->shared_room = room;
+        return;
+    }
+    free_arraycache(shared);
 }
 
 // REQUIRES slab_mutex (or a cache that nobody knows yet).
-int do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount, unsigned shared) {
-    const unsigned old[] = {cache->limit, cache->batchcount, cache->shared};
+static int __do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount, unsigned shared) {
     cache->batchcount = batchcount;
     cache->limit = limit;
     cache->shared = shared;
-    for (int nid = 0; nid < nr_node_ids(); ++nid) {
-        if (setup_kmem_cache_node(cache, get_node(cache, nid)) != 0) {
-            cache->limit = old[0];
-            cache->batchcount = old[1];
-            cache->shared = old[2];
-            return -ENOMEM;
-        }
-    }
+    for (int nid = 0; nid < nr_node_ids(); ++nid)
+        setup_kmem_cache_node(cache, nid);
     cache->request.fetch_add(1, std::memory_order_release);
     detail::slab_request_gen.fetch_add(1, std::memory_order_release);
     if (slab_cpu)
@@ -421,8 +445,18 @@ int do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount, uns
     return 0;
 }
 
-// The numbers that fit the size of the objects.
+// A root cache's children get the same numbers.
+int do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount, unsigned shared) {
+    int err = __do_tune_cpucache(cache, limit, batchcount, shared);
+    for (kmem_cache* c = cache->memcg_params.children; c && !err; c = c->memcg_params.children_next)
+        err = __do_tune_cpucache(c, limit, batchcount, shared);
+    return err;
+}
+
+// The numbers that fit the size of the objects; a child's are its root's.
 int enable_cpucache(kmem_cache* cache) {
+    if (const kmem_cache* root = cache->memcg_params.root_cache)
+        return do_tune_cpucache(cache, root->limit, root->batchcount, root->shared);
     const unsigned size = cache->size;
     unsigned limit = 0;
     unsigned shared = 0;
@@ -445,8 +479,13 @@ namespace {
 constinit std::atomic<const slab_rcu_ops*> rcu_ops{nullptr};
 
 page* kmem_getpages(kmem_cache* cache, gfp_t flags, int nid) {
-    return alloc_pages_node(nid, (flags & ~(__GFP_ZERO | __GFP_NOFAIL)) | cache->allocflags,
-                            cache->gfporder);
+    page* slab = alloc_pages_node(nid, (flags & ~(__GFP_ZERO | __GFP_NOFAIL)) | cache->allocflags,
+                                  cache->gfporder);
+    if (slab && !memcg_charge_slab(cache, flags, cache->gfporder)) {
+        __free_pages(slab, cache->gfporder);
+        return nullptr;
+    }
+    return slab;
 }
 
 void asan_unpoison_slab([[maybe_unused]] page* slab, [[maybe_unused]] unsigned order) {
@@ -455,16 +494,18 @@ void asan_unpoison_slab([[maybe_unused]] page* slab, [[maybe_unused]] unsigned o
 #endif
 }
 
-void kmem_freepages(page* slab) {
+void kmem_freepages(kmem_cache* cache, page* slab) {
     const unsigned order = page_order(page_to_pfn(slab));
     asan_unpoison_slab(slab, order);
     slab->slab_cache = nullptr;
+    memcg_uncharge_slab(cache, order);
     __free_pages(slab, order);
 }
 
 void kmem_rcu_free(rcu_head* head) {
     auto* raw = reinterpret_cast<std::byte*>(head) - offsetof(page, rcu);
-    kmem_freepages(reinterpret_cast<page*>(raw));
+    auto* slab = reinterpret_cast<page*>(raw);
+    kmem_freepages(slab->slab_cache, slab);
 }
 
 // The memory for the index of a new slab, and the place of its first object.
@@ -539,10 +580,11 @@ void slab_destroy(kmem_cache* cache, page* slab) {
     if ((cache->flags & SLAB_TYPESAFE_BY_RCU) && ops)
         ops->call_rcu(&slab->rcu, kmem_rcu_free);
     else
-        kmem_freepages(slab);
-    cache->nr_slabs.fetch_sub(1, std::memory_order_relaxed);
+        kmem_freepages(cache, slab);
     if (cache->flags & CFLGS_OFF_SLAB)
         kmem_cache_free(cache->freelist_cache, freelist);
+    // Last: a dying child without slabs may be gone right after.
+    cache->nr_slabs.fetch_sub(1, std::memory_order_release);
 }
 
 } // namespace
@@ -559,7 +601,7 @@ page* cache_grow_begin(kmem_cache* cache, gfp_t flags, int nid) {
             cache_init_objs(cache, slab);
             return slab;
         }
-        kmem_freepages(slab);
+        kmem_freepages(cache, slab);
     }
     cache->nr_slabs.fetch_sub(1, std::memory_order_relaxed);
     return nullptr;

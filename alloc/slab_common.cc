@@ -16,6 +16,7 @@
 #include <mutex>
 #include <new>
 
+#include "alloc/memcg.h"
 #include "alloc/slabinfo.h"
 
 namespace slabfwd {
@@ -76,6 +77,8 @@ void do_kmem_cache_init() {
 
 bool name_taken(const char* name) {
     for (const kmem_cache* c = slab_caches.first; c; c = c->next) {
+        if (!is_root_cache(c))
+            continue;
         if (std::strcmp(c->name, name) == 0)
             return true;
         for (const cache_alias* a = c->aliases; a; a = a->next)
@@ -90,7 +93,7 @@ constexpr unsigned align_up(unsigned n, unsigned a) {
 }
 
 bool slab_unmergeable(const kmem_cache* c) {
-    return (c->flags & SLAB_NEVER_MERGE) || c->ctor || c->usersize || c->refcount < 0;
+    return !is_root_cache(c) || (c->flags & SLAB_NEVER_MERGE) || c->ctor || c->usersize || c->refcount < 0;
 }
 
 // A further name for an existing cache that can serve the request; NULL: make a new one.
@@ -115,7 +118,8 @@ kmem_cache* __kmem_cache_alias(const char* name, unsigned size, unsigned align, 
 // A cache that is not in the list yet. NULL with *err set.
 kmem_cache* do_kmem_cache_create(const char* name, unsigned size, unsigned align,
                                  slab_flags_t flags, unsigned useroffset, unsigned usersize,
-                                 void (*ctor)(void*), int* err) {
+                                 void (*ctor)(void*), int* err, kmem_cache* root = nullptr,
+                                 mem_cgroup* memcg = nullptr) {
     *err = -ENOMEM;
     void* mem = kmem_cache_alloc(kmem_cache_cache, GFP_KERNEL);
     if (!mem)
@@ -128,6 +132,8 @@ kmem_cache* do_kmem_cache_create(const char* name, unsigned size, unsigned align
     c->usersize = usersize;
     c->ctor = ctor;
     c->refcount = 1;
+    c->memcg_params.root_cache = root;
+    c->memcg_params.memcg = memcg;
     if (c->name && (*err = __kmem_cache_create(c, flags)) == 0)
         return c;
     kfree(c->name);
@@ -278,16 +284,35 @@ int kmem_cache_destroy(kmem_cache* cache) {
         }
         if (cache->flags & CFLGS_KMALLOC)
             return -EINVAL;
-        if (__kmem_cache_shutdown(cache) != 0)
+        if (shutdown_memcg_caches(cache) != 0 || __kmem_cache_shutdown(cache) != 0)
             return -EBUSY;
         slab_caches_del(cache);
     }
     if (cache->flags & SLAB_TYPESAFE_BY_RCU)
         rcu_barrier(); // pages on their way back name the cache
+    free_cache(cache);
+    return 0;
+}
+
+// The memory of a cache that is in no list and has no slabs.
+void free_cache(kmem_cache* cache) {
     __kmem_cache_release(cache);
+    memcg_free_cache_params(cache);
     kfree(cache->name);
     kmem_cache_free(kmem_cache_cache, cache);
-    return 0;
+}
+
+// A group's cache under a root cache, in no list yet (memcg_create_kmem_cache). NULL when out of
+// memory. REQUIRES slab_mutex.
+kmem_cache* create_child_cache(kmem_cache* root, mem_cgroup* memcg, const char* name) {
+    int err = 0;
+    kmem_cache* c = do_kmem_cache_create(name, root->object_size, root->align,
+                                         root->flags & CACHE_CREATE_MASK, root->useroffset,
+                                         root->usersize, root->ctor, &err, root, memcg);
+    if (c)
+        c->max_slabs.store(root->max_slabs.load(std::memory_order_relaxed),
+                           std::memory_order_relaxed);
+    return c;
 }
 
 // A cache made while the list has no lock yet; ends the program when it cannot be made.
@@ -310,6 +335,8 @@ void kmem_cache_set_max(kmem_cache* cache, std::size_t objects) {
 kmem_cache* find_cache(std::string_view name) {
     const spin_guard guard(slab_mutex);
     for (kmem_cache* c = slab_caches.first; c; c = c->next) {
+        if (!is_root_cache(c))
+            continue;
         if (name == c->name)
             return c;
         for (const cache_alias* a = c->aliases; a; a = a->next)
@@ -324,9 +351,21 @@ void slab_set_hooks(std::uint32_t set, std::uint32_t clear, kmem_cache* only) {
     if (!only)
         slab_default_hooks = (slab_default_hooks.load(std::memory_order_relaxed) | set) & ~clear;
     for (kmem_cache* c = slab_caches.first; c; c = c->next) {
-        if (only && c != only)
+        if (only && c != only && c->memcg_params.root_cache != only)
             continue;
         c->hooks = (c->hooks.load(std::memory_order_relaxed) | set) & ~clear;
+        c->request.fetch_add(1, std::memory_order_release);
+        if (slab_cpu)
+            serve_requests(c, slab_cpu);
+    }
+    detail::slab_request_gen.fetch_add(1, std::memory_order_release);
+}
+
+// From now on root caches with SLAB_ACCOUNT ask for whom each call is.
+void slab_set_account_hooks() {
+    const spin_guard guard(slab_mutex);
+    for (kmem_cache* c = slab_caches.first; c; c = c->next) {
+        c->hooks.fetch_or(memcg_hooks(c, c->flags));
         c->request.fetch_add(1, std::memory_order_release);
         if (slab_cpu)
             serve_requests(c, slab_cpu);

@@ -24,6 +24,8 @@ namespace slabfwd {
 struct kmem_cache;
 struct kmem_cache_node;
 struct cache_alias;
+struct mem_cgroup;
+struct memcg_cache_array;
 
 /// Bound on the threads that have arrays of their own at the same time (slot 0 is "no slot").
 /// Threads beyond it allocate and free under the lock of the node.
@@ -96,6 +98,18 @@ struct alignas(64) array_cache {
 #pragma clang diagnostic pop
 #endif
 
+/// What ties a cache to groups (memcg.h): a root cache has children, a child has a root.
+struct memcg_cache_params {
+    kmem_cache* root_cache;                       ///< whose child it is; NULL: it is a root cache
+    std::atomic<memcg_cache_array*> memcg_caches; ///< root: children by group; NULL: none yet
+    kmem_cache* children;                         ///< root: first child
+    kmem_cache* children_next;                    ///< child: next of its root
+    kmem_cache* kmem_caches_next;                 ///< child: next of its group
+    mem_cgroup* memcg;                            ///< child: who is charged
+    mem_cgroup* made_for;                         ///< child: who was at first
+    std::atomic<bool> dying;                      ///< child: takes objects back only
+};
+
 /// A cache of objects of one size.
 struct kmem_cache {
     std::atomic<array_cache*> cpu_cache[NR_CPUS]; ///< by slot; gate() where there is none
@@ -160,6 +174,8 @@ struct kmem_cache {
     std::atomic<bool> failslab;      ///< takes part in fault injection with a cache filter
     std::uint16_t* random_seq;       ///< random order of a slab's objects, and its inverse
     std::atomic<std::uint64_t> bugs; ///< misuse found
+
+    memcg_cache_params memcg_params;
 
     kmem_cache_node* node[MAX_NUMNODES];
 

@@ -58,6 +58,8 @@ void drain_cpu_caches(kmem_cache* cache) {
         },
         cache);
     for (int nid = 0; nid < nr_node_ids(); ++nid)
+        drain_alien_caches(cache, get_node(cache, nid)); // fills shared arrays
+    for (int nid = 0; nid < nr_node_ids(); ++nid)
         drain_shared(cache, get_node(cache, nid), SIZE_MAX);
 }
 
@@ -112,6 +114,8 @@ std::size_t shrink_partial_slabs(kmem_cache* cache, kmem_cache_node* n) {
     return given;
 }
 
+} // namespace
+
 int __kmem_cache_shrink(kmem_cache* cache) {
     drain_cpu_caches(cache);
     bool left = false;
@@ -125,6 +129,8 @@ int __kmem_cache_shrink(kmem_cache* cache) {
     return left;
 }
 
+namespace {
+
 // ---- the reaper
 
 // A fifth of the limit of an array that was not used since the last time. Owner only.
@@ -132,7 +138,7 @@ void reap_array(kmem_cache* cache, array_cache* ac) {
     const bool used = ac->touched || ac->avail != ac->last_avail;
     ac->touched = 0;
     if (!used && ac->avail)
-        drain_array(cache, get_node(cache, numa_mem_id()), ac,
+        drain_array(cache, array_node(cache, ac), ac,
                     std::min<std::size_t>((ac->limit + 4u) / 5u, (ac->avail + 1u) / 2u));
     ac->last_avail = std::uint32_t{ac->avail};
 }
@@ -181,8 +187,11 @@ std::size_t cache_reap() {
             reap_array(c, array_of(c, slab_cpu));
         }
         for (int nid = 0; nid < nr_node_ids(); ++nid)
+            reap_alien(c, get_node(c, nid));
+        for (int nid = 0; nid < nr_node_ids(); ++nid)
             pages += reap_node(c, get_node(c, nid));
     });
+    memcg_sweep(nullptr);
     lock.unlock();
     page_alloc_trim(REAP_KEEPS);
     return pages;
@@ -199,7 +208,13 @@ void detail::slab_cpu_serve_slow() {
 }
 
 int kmem_cache_shrink(kmem_cache* cache) {
-    const int left = __kmem_cache_shrink(cache);
+    int left = __kmem_cache_shrink(cache);
+    if (memcg_kmem_enabled.load(std::memory_order_relaxed) && !cache->memcg_params.root_cache) {
+        const spin_guard guard(slab_mutex);
+        memcg_sweep(cache);
+        for (kmem_cache* c = cache->memcg_params.children; c; c = c->memcg_params.children_next)
+            left |= __kmem_cache_shrink(c);
+    }
     page_alloc_trim();
     return left;
 }
@@ -289,6 +304,8 @@ int __kmem_cache_shutdown(kmem_cache* cache) {
     for (unsigned cpu = 1; cpu < nr_cpu_ids(); ++cpu)
         if (array_cache* ac = array_of(cache, cpu))
             drain_array_all(cache, ac);
+    for (int nid = 0; nid < nr_node_ids(); ++nid)
+        drain_alien_caches(cache, get_node(cache, nid));
     std::size_t live = 0;
     for (int nid = 0; nid < nr_node_ids(); ++nid) {
         kmem_cache_node* n = get_node(cache, nid);

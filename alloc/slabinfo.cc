@@ -13,6 +13,7 @@
 #include <charconv>
 #include <cstdio>
 
+#include "alloc/memcg.h"
 #include "alloc/slab.h"
 
 namespace slabfwd {
@@ -27,6 +28,9 @@ void add_node(kmem_cache* cache, kmem_cache_node* n, slabinfo* s) {
     s->free_objs += n->free_objects;
     if (n->shared)
         s->sharedavail += n->shared->avail;
+    for (int nid = 0; n->alien && nid < nr_node_ids(); ++nid)
+        if (const alien_cache* alien = n->alien[nid])
+            s->alien_objs += alien->ac->avail;
 }
 
 void add_arrays(kmem_cache* cache, slabinfo* s) {
@@ -68,7 +72,9 @@ std::string cache_show(const slabinfo& s, bool statistics) {
     return text + "\n";
 }
 
-const char* slabinfo_header(bool statistics) {
+} // namespace
+
+std::string slabinfo_header(bool statistics) {
     return statistics
                ? "slabinfo - version: 2.1 (statistics)\n"
                  "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>"
@@ -83,7 +89,10 @@ const char* slabinfo_header(bool statistics) {
                  " : slabdata <active_slabs> <num_slabs> <sharedavail>\n";
 }
 
-// REQUIRES slab_mutex.
+namespace {
+
+// A root cache's numbers are those of its children too (memcg_accumulate_slabinfo). REQUIRES
+// slab_mutex.
 slabinfo read_cache(kmem_cache* cache) {
     slabinfo s;
     s.name = cache->name;
@@ -95,10 +104,13 @@ slabinfo read_cache(kmem_cache* cache) {
     s.sharedfactor = cache->shared;
     s.object_size = cache->object_size;
     s.align = cache->align;
-    for (int nid = 0; nid < nr_node_ids(); ++nid)
-        add_node(cache, get_node(cache, nid), &s);
-    add_arrays(cache, &s);
-    const std::size_t idle = s.free_objs + s.sharedavail + s.cpu_objs;
+    for (kmem_cache* c = cache; c;
+         c = c == cache ? c->memcg_params.children : c->memcg_params.children_next) {
+        for (int nid = 0; nid < nr_node_ids(); ++nid)
+            add_node(c, get_node(c, nid), &s);
+        add_arrays(c, &s);
+    }
+    const std::size_t idle = s.free_objs + s.sharedavail + s.cpu_objs + s.alien_objs;
     s.active_objs = s.num_objs > idle ? s.num_objs - idle : 0;
     s.array_objs = cache->array_objs.load(std::memory_order_relaxed);
     s.num_allocations = cache->num_allocations.load(std::memory_order_relaxed);
@@ -127,8 +139,14 @@ std::vector<slabinfo> slabinfo_list() {
     std::vector<slabinfo> list;
     const spin_guard guard(slab_mutex);
     for (kmem_cache* c = slab_caches.first; c; c = c->next)
-        list.push_back(read_cache(c));
+        if (is_root_cache(c))
+            list.push_back(read_cache(c));
     return list;
+}
+
+// One cache's line. REQUIRES slab_mutex.
+std::string slabinfo_line(kmem_cache* cache) {
+    return cache_show(read_cache(cache), false);
 }
 
 std::string slabinfo_text(bool statistics) {
