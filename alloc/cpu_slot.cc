@@ -54,8 +54,7 @@ unsigned take_slot(int nid) {
         }
     for (unsigned cpu = 1; cpu < NR_CPUS; ++cpu)
         if (try_take(cpu, FREE, OWNED)) {
-            const int node =
-                nid != NUMA_NO_NODE ? nid : static_cast<int>(cpu - 1) % nr_node_ids();
+            const int node = nid != NUMA_NO_NODE ? nid : static_cast<int>(cpu - 1) % nr_node_ids();
             nodes[cpu].store(static_cast<std::uint8_t>(node), std::memory_order_relaxed);
             return cpu;
         }

@@ -3,11 +3,11 @@
 // page_alloc.cc - the buddy system.
 //
 // Door: page_alloc.h.
-// Threads: pages.lock guards the free lists, the state bytes and the counters. The state bytes of an
-// allocated block are read without it by those who hold an object in the block: they were written
-// before the block was handed out and stay until it is given back.
-// Origin: mm/page_alloc.c of Linux v5.2 (split and merge); one zone a node, no migrate types, no
-// per-CPU page lists (slabs are large and keep free slabs of their own).
+// Threads: pages.lock guards the free lists, the state bytes and the counters. The state bytes of
+// an allocated block are read without it by those who hold an object in the block: they were
+// written before the block was handed out and stay until it is given back. Origin: mm/page_alloc.c
+// of Linux v5.2 (split and merge); one zone a node, no migrate types, no per-CPU page lists (slabs
+// are large and keep free slabs of their own).
 //
 // Invariants (page_alloc_is_valid): a block in free list `o` starts at a multiple of 2^o pages, its
 // state byte is STATE_FREE | o, no two buddies of one order are both free, and the sum over all
@@ -280,8 +280,8 @@ std::size_t page_alloc_trim(std::size_t keep_bytes) {
                 const std::size_t pfn = page_to_pfn(p);
                 if (state_of(pfn) & STATE_GIVEN_BACK)
                     continue;
-                trimmed += pages.source->give_back(pages.source, page_address(p), PAGE_SIZE << o,
-                                                   nid);
+                trimmed +=
+                    pages.source->give_back(pages.source, page_address(p), PAGE_SIZE << o, nid);
                 state_of(pfn) |= STATE_GIVEN_BACK;
                 zones[nid].given_back += std::size_t{1} << o;
                 kept -= std::size_t{1} << o;

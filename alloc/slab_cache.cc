@@ -7,7 +7,7 @@
 // no lock held, while nobody else knows them.
 // Origin: mm/slab.c of Linux v5.2 (cache_estimate, calculate_slab_order, set_*_slab_cache,
 // alloc_slabmgmt, cache_init_objs, enable_cpucache). `linux_5_2` follows it to the number.
-// `throughput` has slabs of 64 KiB, arrays of 128 KiB worth of objects, and keeps the index as a
+// `throughput` has slabs of 64 KiB, arrays of 192 KiB worth of objects, and keeps the index as a
 // bitmap in a cache of its own: bitmaps at the end of each slab would all fall into one cache set.
 #include <algorithm>
 #include <bit>
@@ -36,10 +36,10 @@ constexpr unsigned FREELIST_CACHES = 3;
 constexpr unsigned freelist_sizes[FREELIST_CACHES] = {64, 256, 1024};
 constinit kmem_cache* freelist_caches[FREELIST_CACHES] = {};
 
-// Where arrays of 512 entries live; smaller ones come from kmalloc().
+// Where arrays of 768 entries live; smaller ones come from kmalloc().
 constinit kmem_cache* array_cachep = nullptr;
 constexpr std::size_t ARRAY_HEADER = offsetof(array_cache, entry);
-constexpr unsigned ARRAY_ENTRIES = 512;
+constexpr unsigned ARRAY_ENTRIES = 768;
 
 bool is_static_node(const kmem_cache_node* n) {
     return n >= init_kmem_cache_node && n < init_kmem_cache_node + 2 * MAX_NUMNODES;
@@ -432,7 +432,8 @@ void make_shared(kmem_cache* cache, kmem_cache_node* n) {
 }
 
 // REQUIRES slab_mutex (or a cache that nobody knows yet).
-static int __do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount, unsigned shared) {
+static int __do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount,
+                              unsigned shared) {
     cache->batchcount = batchcount;
     cache->limit = limit;
     cache->shared = shared;
@@ -467,9 +468,11 @@ int enable_cpucache(kmem_cache* cache) {
         shared = size <= PAGE_SIZE ? 8 : 0;
         return do_tune_cpucache(cache, limit, (limit + 1) / 2, shared);
     }
-    limit = std::bit_floor(std::clamp(131072u / size, 1u, ARRAY_ENTRIES));
+    // Three batches: who frees two of them and allocates two again, over and over, comes to rest
+    // where neither finds the array full or empty.
+    const unsigned batch = std::bit_floor(std::clamp(65536u / size, 1u, ARRAY_ENTRIES / 3));
     shared = size <= 131072 ? 16 : 0;
-    return do_tune_cpucache(cache, limit, (limit + 1) / 2, shared);
+    return do_tune_cpucache(cache, size > 65536 ? 1 : 3 * batch, batch, shared);
 }
 
 // ---- slabs

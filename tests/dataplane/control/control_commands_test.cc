@@ -394,8 +394,15 @@ TEST_F(Commands, FilesInTheKernelsFormat) {
                 StartsWith("IpExt: InNoRoutes InTruncatedPkts InMcastPkts "));
     EXPECT_THAT(r.must("cat /proc/net/dev"),
                 HasSubstr("\n    p0:       0       0    0    0    0     0          0         0"));
+    r.must("slabinfo tune ip_dst_cache 64 16 4");
+    EXPECT_THAT(r.must("cat /proc/slabinfo"), HasSubstr(" : tunables   64   16    4 : "));
+    EXPECT_THAT(r.must("slabinfo detail ip_dst_cache"),
+                AllOf(StartsWith("ip_dst_cache: "), HasSubstr("limit 64 batchcount 16 shared 4")));
+    for (const char* bad : {"slabinfo tune ip_dst_cache 64 16", "slabinfo tune nobody 64 16 4",
+                            "slabinfo tune ip_dst_cache 16 64 4", "slabinfo detail nobody"})
+        EXPECT_NE(r.run(bad).rc, 0) << bad;
     for (const char* report :
-         {"slabinfo -j", "rt_cache -j", "snmp -j -a", "drops -j -a", "-j snmp"})
+         {"slabinfo -j", "slabinfo detail -j", "rt_cache -j", "snmp -j -a", "drops -j -a", "-j snmp"})
         EXPECT_TRUE(json::accept(r.must(report))) << report;
     for (const char* path : proc_files())
         EXPECT_NE(r.must(std::string("cat ") + path), "");
