@@ -96,7 +96,7 @@ kmem_cache* cache_from_memcg_idx(const kmem_cache* root, unsigned id) {
 }
 
 // Room for `id` in the array of a root cache. REQUIRES slab_mutex.
-bool memcg_update_cache_params(kmem_cache* root, unsigned id) {
+bool memcg_alloc_cache_params(kmem_cache* root, unsigned id) {
     memcg_cache_array* old = root->memcg_params.memcg_caches.load(std::memory_order_relaxed);
     if (old && id < old->entries)
         return true;
@@ -182,9 +182,17 @@ void memcg_unlink_cache(kmem_cache* c) {
     put_memcg(p.made_for);
 }
 
+// What was set on the root at run time holds for its child too.
+void memcg_propagate_slab_attrs(kmem_cache* c) {
+    const kmem_cache* root = c->memcg_params.root_cache;
+    c->max_slabs.store(root->max_slabs.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    c->failslab.store(root->failslab.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    c->hooks.fetch_or(root->hooks.load(std::memory_order_relaxed) & ~std::uint32_t{HOOK_MEMCG});
+}
+
 // The group's cache under a root cache. NULL when out of memory. REQUIRES slab_mutex.
 kmem_cache* memcg_create_kmem_cache(mem_cgroup* memcg, kmem_cache* root) {
-    if (!memcg_update_cache_params(root, memcg->kmemcg_id))
+    if (!memcg_alloc_cache_params(root, memcg->kmemcg_id))
         return nullptr;
     char name[256];
     std::snprintf(name, sizeof name, "%s(%llu:%s)", root->name,
@@ -193,6 +201,7 @@ kmem_cache* memcg_create_kmem_cache(mem_cgroup* memcg, kmem_cache* root) {
     if (!c)
         return nullptr;
     c->memcg_params.made_for = memcg;
+    memcg_propagate_slab_attrs(c);
     memcg_link_cache(c, root, memcg);
     root->memcg_params.memcg_caches.load(std::memory_order_relaxed)
         ->cache[memcg->kmemcg_id]

@@ -93,7 +93,8 @@ constexpr unsigned align_up(unsigned n, unsigned a) {
 }
 
 bool slab_unmergeable(const kmem_cache* c) {
-    return !is_root_cache(c) || (c->flags & SLAB_NEVER_MERGE) || c->ctor || c->usersize || c->refcount < 0;
+    return !is_root_cache(c) || (c->flags & SLAB_NEVER_MERGE) || c->ctor || c->usersize ||
+           c->refcount < 0;
 }
 
 // A further name for an existing cache that can serve the request; NULL: make a new one.
@@ -306,13 +307,9 @@ void free_cache(kmem_cache* cache) {
 // memory. REQUIRES slab_mutex.
 kmem_cache* create_child_cache(kmem_cache* root, mem_cgroup* memcg, const char* name) {
     int err = 0;
-    kmem_cache* c = do_kmem_cache_create(name, root->object_size, root->align,
-                                         root->flags & CACHE_CREATE_MASK, root->useroffset,
-                                         root->usersize, root->ctor, &err, root, memcg);
-    if (c)
-        c->max_slabs.store(root->max_slabs.load(std::memory_order_relaxed),
-                           std::memory_order_relaxed);
-    return c;
+    return do_kmem_cache_create(name, root->object_size, root->align,
+                                root->flags & CACHE_CREATE_MASK, root->useroffset, root->usersize,
+                                root->ctor, &err, root, memcg);
 }
 
 // A cache made while the list has no lock yet; ends the program when it cannot be made.

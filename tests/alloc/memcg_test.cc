@@ -203,11 +203,15 @@ TEST(Memcg, DestroyTakesChildrenAlongOrNamesTheirObjects) {
 TEST(Memcg, TunablesReachChildren) {
     const kmem_cache_ptr cache(kmem_cache_create("tuned", 128, 0, SLAB_ACCOUNT, nullptr));
     ASSERT_EQ(kmem_cache_tune(cache.get(), 40, 20, 2), 0);
+    kmem_cache_set_max(cache.get(), 5000);
+    slab_statistics(cache.get(), true);
     mem_cgroup* g = mem_cgroup_create("t", nullptr);
     memalloc_use_memcg(g);
     void* p = kmem_cache_alloc(cache.get(), GFP_KERNEL);
     kmem_cache* child = virt_to_cache(p);
     EXPECT_EQ(child->limit, 40u);
+    EXPECT_EQ(child->max_slabs.load(), cache->max_slabs.load());
+    EXPECT_NE(child->hooks.load(), 0u);
     ASSERT_EQ(kmem_cache_tune(cache.get(), 30, 10, 1), 0);
     EXPECT_EQ(child->limit, 30u);
     EXPECT_EQ(child->batchcount, 10u);

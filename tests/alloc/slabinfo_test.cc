@@ -172,12 +172,13 @@ TEST(slabinfo, detail_tells_where_objects_are) {
     std::uint64_t moved = 0;
     for (const slab_cpu_detail& c : d.cpus)
         moved += c.refilled;
-    EXPECT_EQ(moved, 3000u + [&] {
-        std::uint64_t flushed = 0;
-        for (const slab_cpu_detail& c : d.cpus)
-            flushed += c.flushed;
-        return flushed;
-    }() - 2700u);
+    EXPECT_EQ(
+        moved, 3000u + [&] {
+            std::uint64_t flushed = 0;
+            for (const slab_cpu_detail& c : d.cpus)
+                flushed += c.flushed;
+            return flushed;
+        }() - 2700u);
     EXPECT_NE(slab_detail_text(cache.get()).find("detailed: 300 of"), std::string::npos);
     for (std::size_t i = 0; i < objects.size(); i += 10)
         kmem_cache_free(cache.get(), objects[i]);
