@@ -80,9 +80,11 @@ private:
     std::map<std::string, std::pair<unsigned, std::string>> seen_;
 };
 
-/// The bare array is for one thread, and needs no memory but what it was made of.
+/// The bare array is for one thread, and needs no memory but what it was made of. Its latencies are
+/// those of the machine: what a call takes at worst that does nothing.
 bool applies(const alloc_peer& peer, const alloc_job& job) {
     return peer.column.kind != peer_kind::reference ||
+           job.work == alloc_work::latency ||
            (job.work < alloc_work::gc_two_threads && job.work != alloc_work::bulk);
 }
 
