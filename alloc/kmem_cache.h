@@ -187,38 +187,38 @@ inline void kasan_poison([[maybe_unused]] const kmem_cache* c, [[maybe_unused]] 
 // ---- the map of objects that callers hold; see slab_live.h
 
 inline std::atomic<std::uint16_t>& live_at(const live_map* m, const void* address) {
-    return m->entry[static_cast<std::size_t>(static_cast<const std::byte*>(address) - m->base) >>
-                    m->shift];
+    return m->entry.load(std::memory_order_relaxed)
+        [static_cast<std::size_t>(static_cast<const std::byte*>(address) - m->base) >> m->shift];
 }
-inline std::uint16_t live_value(const live_map* m, const void* object) {
-    return static_cast<std::uint16_t>(reinterpret_cast<std::uintptr_t>(object) + m->tag);
+inline std::uint16_t live_value(const void* object, std::uint32_t tag) {
+    return static_cast<std::uint16_t>(reinterpret_cast<std::uintptr_t>(object) + tag);
 }
 /// An object goes to a caller. False: a caller has it already. REQUIRES an object of the cache.
-inline bool live_take(const live_map* m, const void* object) {
+inline bool live_take(const live_map* m, const void* object, std::uint32_t tag) {
     std::atomic<std::uint16_t>& entry = live_at(m, object);
-    const std::uint16_t value = live_value(m, object);
+    const std::uint16_t value = live_value(object, tag);
     if (entry.load(std::memory_order_relaxed) == value) [[unlikely]]
         return false;
     entry.store(value, std::memory_order_relaxed);
     return true;
 }
 /// An address comes back. False: no caller has an object of this cache there.
-inline bool live_drop(const live_map* m, const void* address) {
+inline bool live_drop(const live_map* m, const void* address, std::uint32_t tag) {
     if (static_cast<std::size_t>(static_cast<const std::byte*>(address) - m->base) >= m->bytes)
         [[unlikely]]
         return false;
     std::atomic<std::uint16_t>& entry = live_at(m, address);
-    if (entry.load(std::memory_order_relaxed) != live_value(m, address)) [[unlikely]]
+    if (entry.load(std::memory_order_relaxed) != live_value(address, tag)) [[unlikely]]
         return false;
-    entry.store(0, std::memory_order_relaxed);
+    entry.store(static_cast<std::uint16_t>(tag + 1), std::memory_order_relaxed); // free
     return true;
 }
 
 /// The array looks empty: the hardened mode's way, or the slow one.
 inline void* ac_get_hidden(array_cache* ac, gfp_t flags) {
     const std::uint32_t n = ac->held;
-    const live_map* live = ac->live.load(std::memory_order_relaxed);
-    if (!live || n == 0 || !live_take(live, ac->entry[n - 1])) [[unlikely]]
+    const std::uint32_t tag = ac->live_tag;
+    if (!tag || n == 0 || !live_take(&ac->cache->live, ac->entry[n - 1], tag)) [[unlikely]]
         return cache_alloc_slow(ac->cache, flags);
     ac->held = n - 1;
     void* object = ac->entry[n - 1];
@@ -231,8 +231,7 @@ inline void* ac_get_hidden(array_cache* ac, gfp_t flags) {
 /// The array looks full: idem.
 inline void ac_put_hidden(array_cache* ac, void* object) {
     const std::uint32_t n = ac->held;
-    if (n >= ac->hard_limit || !live_drop(ac->live.load(std::memory_order_relaxed), object))
-        [[unlikely]]
+    if (n >= ac->hard_limit || !live_drop(&ac->cache->live, object, ac->live_tag)) [[unlikely]]
         return cache_free_slow(ac->cache, object);
     kasan_poison(ac->cache, object);
     ac->entry[n] = object;

@@ -44,18 +44,18 @@ public:
         ac->limit = std::min<std::uint32_t>(cache->limit, ac->capacity);
         ac->batchcount = std::min<std::uint32_t>(cache->batchcount, ac->limit);
         ac->hard_limit = 0;
-        ac->live.store(nullptr, std::memory_order_relaxed);
+        ac->live_tag = 0;
     }
     static void close(kmem_cache* cache, array_cache* ac) {
-        const std::uint32_t hooks = cache->hooks.load(std::memory_order_relaxed);
+        const std::uint32_t hooks = cache->hooks.load(std::memory_order_acquire);
         if (!hooks) {
             if (nr_node_ids() > 1) // whose node is it? every free has to look
                 ac->limit = 0;
             return;
         }
-        if (hooks == HOOK_HARDENED && nr_node_ids() == 1) {
+        if ((hooks & HOOK_ALL) == HOOK_HARDENED && nr_node_ids() == 1) {
             ac->hard_limit = std::uint32_t{ac->limit};
-            ac->live.store(&cache->live, std::memory_order_relaxed);
+            ac->live_tag = hooks >> HOOK_TAG_SHIFT;
         }
         ac->held += ac->avail;
         ac->avail = 0;
@@ -377,7 +377,7 @@ void* slab_alloc_node(kmem_cache* cache, gfp_t flags, int nid, const void* calle
             slab_out_of_memory(cache, flags);
             return nullptr;
         }
-    } while ((cache->hooks.load(std::memory_order_relaxed) & (HOOK_DEBUG | HOOK_HARDENED)) &&
+    } while ((cache->hooks.load(std::memory_order_acquire) & (HOOK_DEBUG | HOOK_HARDENED)) &&
              !alloc_debug_processing(cache, obj, caller));
     slab_post_alloc_hook(cache, flags, 1, &obj);
     return obj;
@@ -577,7 +577,7 @@ void* cache_alloc_slow(kmem_cache* cache, gfp_t flags) {
 }
 
 void cache_free_slow(kmem_cache* cache, void* object) {
-    const std::uint32_t hooks = cache->hooks.load(std::memory_order_relaxed);
+    const std::uint32_t hooks = cache->hooks.load(std::memory_order_acquire);
     if (hooks & HOOK_MEMCG)
         if (kmem_cache* child = cache_from_obj(cache, object); child != cache)
             return cache_free_slow(child, object);
@@ -778,7 +778,7 @@ array_cache* make_array(kmem_cache* cache, array_cache* old) {
         old->held = 0;
         old->limit = 0;
         old->hard_limit = 0;
-        old->live.store(nullptr, std::memory_order_relaxed);
+        old->live_tag = 0;
         ac->avail = n;
         ac->retired = old;
     }

@@ -56,7 +56,11 @@ enum slab_hook : std::uint32_t {
     HOOK_CHECKS = 16,  // beside HOOK_DEBUG: SLAB_CONSISTENCY_CHECKS
     HOOK_TRACE = 32,   // beside HOOK_DEBUG: SLAB_TRACE
     HOOK_MEMCG = 256,  // a root cache with children to choose from, or a child that dies
+    HOOK_ALL = 0xffff,
 };
+
+// In the upper half of kmem_cache::hooks: the mark in the live map.
+inline constexpr unsigned HOOK_TAG_SHIFT = 16;
 
 inline constexpr unsigned BOOT_CPUCACHE_ENTRIES = 1;
 inline constexpr unsigned BATCHREFILL_LIMIT = 16;
@@ -244,8 +248,6 @@ void setup_slab_debug(kmem_cache* cache, page* slab);
 // REQUIRES HOOK_DEBUG or HOOK_HARDENED. `caller`: return address of the call.
 bool alloc_debug_processing(kmem_cache* cache, void* object, const void* caller);
 bool free_debug_processing(kmem_cache* cache, void* object, const void* caller);
-// The live map has no such object out: is it to be freed all the same? Else it is reported.
-bool live_dispute(kmem_cache* cache, void* object, const void* caller);
 // A line "  object ..." and who allocated it.
 void report_live_object(const kmem_cache* cache, const void* object);
 

@@ -320,8 +320,8 @@ int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags) {
     if (const int err = cut_cache(cache, flags))
         return err;
     kmem_cache_init_gate(cache);
-    cache->hooks = slab_default_hooks.load(std::memory_order_relaxed) | slab_debug_hooks(flags) |
-                   memcg_hooks(cache, flags);
+    cache->hooks =
+        slab_default_hooks.load(std::memory_order_relaxed) | memcg_hooks(cache, flags);
     if (const int err = slab_debug_open(cache))
         return err;
     cache->limit = BOOT_CPUCACHE_ENTRIES;
@@ -545,7 +545,7 @@ void init_freelist(kmem_cache* cache, page* slab) {
 
 void cache_init_objs(kmem_cache* cache, page* slab) {
     init_freelist(cache, slab);
-    if (cache->live.entry || (cache->flags & DEBUG_METADATA_FLAGS))
+    if (cache->live.entry.load(std::memory_order_acquire) || (cache->flags & DEBUG_METADATA_FLAGS))
         setup_slab_debug(cache, slab);
     if (!cache->ctor && !detail::SLABFWD_POISONS)
         return;

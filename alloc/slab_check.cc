@@ -245,10 +245,24 @@ void report_bad_free(kmem_cache* cache, void* address, const void* caller) {
         print_here("Found", caller);
 }
 
+// The live map has no such object out: is it to be freed all the same? Else it is reported.
+bool live_dispute(kmem_cache* cache, void* object, std::uint32_t tag, const void* caller) {
+    const page* slab = slab_of_cache(cache, object);
+    if (slab && object_around(cache, slab, object) == object) {
+        std::atomic<std::uint16_t>& entry = detail::live_at(&cache->live, object);
+        const auto free_mark = static_cast<std::uint16_t>(tag + 1);
+        std::uint16_t found = entry.load(std::memory_order_relaxed);
+        if (found != free_mark && entry.compare_exchange_strong(found, free_mark))
+            return true; // it was given out before the checks were turned on
+    }
+    report_bad_free(cache, object, caller);
+    return false;
+}
+
 } // namespace
 
 void setup_slab_debug(kmem_cache* cache, page* slab) {
-    if (cache->live.entry)
+    if (has_live_map(cache))
         live_map_new_slab(cache, slab);
     if (!(cache->flags & DEBUG_METADATA_FLAGS))
         return;
@@ -257,7 +271,8 @@ void setup_slab_debug(kmem_cache* cache, page* slab) {
 }
 
 bool alloc_debug_processing(kmem_cache* cache, void* object, const void* caller) {
-    if (cache->live.entry && !live_take(&cache->live, object)) {
+    const std::uint32_t tag = live_tag(cache);
+    if (tag && !live_take(&cache->live, object, tag)) {
         slab_bug(cache, object, "is to be given out while a caller has it (freed twice)");
         print_trailer(cache, object, caller);
         return false;
@@ -273,21 +288,9 @@ bool alloc_debug_processing(kmem_cache* cache, void* object, const void* caller)
     return true;
 }
 
-// The kernel's case of an object that is LIVE_UNKNOWN does not exist: it checks on-slab lists.
-bool live_dispute(kmem_cache* cache, void* object, const void* caller) {
-    const page* slab = slab_of_cache(cache, object);
-    if (slab && object_around(cache, slab, object) == object) {
-        std::uint16_t expected = LIVE_UNKNOWN;
-        if (detail::live_at(&cache->live, object).compare_exchange_strong(expected, 0))
-            return true; // it was out before the checks were turned on
-    }
-    report_bad_free(cache, object, caller);
-    return false;
-}
-
 bool free_debug_processing(kmem_cache* cache, void* object, const void* caller) {
-    if (cache->live.entry) {
-        if (!live_drop(&cache->live, object) && !live_dispute(cache, object, caller))
+    if (const std::uint32_t tag = live_tag(cache)) {
+        if (!live_drop(&cache->live, object, tag) && !live_dispute(cache, object, tag, caller))
             return false;
     } else if (const page* slab = slab_of_cache(cache, object);
                !slab || object_around(cache, slab, object) != object) {
@@ -339,7 +342,7 @@ SLAB_UNCHECKED long validate_slab(kmem_cache* cache, page* slab) {
 
 long validate_slab_cache(kmem_cache* cache) {
     const spin_guard guard(slab_mutex);
-    if (!cache->live.entry)
+    if (!has_live_map(cache))
         return 0;
     validation v{cache, {}};
     for_each_slab(

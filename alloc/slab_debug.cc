@@ -121,28 +121,31 @@ bool wants_live_map(slab_flags_t flags) {
 
 // REQUIRES slab_mutex: hooks of one cache, as slab_set_hooks() does.
 void change_hooks(kmem_cache* cache, std::uint32_t set, std::uint32_t clear) {
-    cache->hooks = (cache->hooks.load(std::memory_order_relaxed) & ~clear) | set;
+    cache->hooks = (cache->hooks.load(std::memory_order_relaxed) & ~clear) | set; // at one go
     cache->request.fetch_add(1, std::memory_order_release);
     if (slab_cpu)
         serve_requests(cache, slab_cpu);
     detail::slab_request_gen.fetch_add(1, std::memory_order_release);
 }
 
-constexpr std::uint32_t DEBUG_HOOKS = HOOK_DEBUG | HOOK_HARDENED | HOOK_CHECKS | HOOK_TRACE;
+constexpr std::uint32_t DEBUG_HOOKS =
+    HOOK_DEBUG | HOOK_HARDENED | HOOK_CHECKS | HOOK_TRACE | ~std::uint32_t{HOOK_ALL};
+
+std::uint32_t hooks_with_tag(const kmem_cache* cache, slab_flags_t flags) {
+    const std::uint32_t tag = wants_live_map(flags) ? cache->live.tag : 0;
+    return slab_debug_hooks(flags) | tag << HOOK_TAG_SHIFT;
+}
 
 // The hooks for `flags` are set, the other ones of debugging cleared.
 void set_debug_hooks(kmem_cache* cache, slab_flags_t flags) {
-    const std::uint32_t hooks = slab_debug_hooks(flags);
+    const std::uint32_t hooks = hooks_with_tag(cache, flags);
     change_hooks(cache, hooks, DEBUG_HOOKS & ~hooks);
 }
 
 int change_live(kmem_cache* cache, slab_flags_t flags) {
-    if (wants_live_map(flags) && !wants_live_map(slab_debug_flags(cache))) {
-        if (cache->live.entry)
-            live_map_forget(cache);
-        else if (const int err = live_map_open(cache))
+    if (wants_live_map(flags) && !wants_live_map(slab_debug_flags(cache)))
+        if (const int err = live_map_open(cache))
             return err;
-    }
     cache->failslab.store(flags & SLAB_FAILSLAB, std::memory_order_relaxed);
     set_debug_hooks(cache, flags);
     return 0; // the map stays: threads that have not noticed yet still write to it
@@ -288,6 +291,7 @@ int slab_debug_open(kmem_cache* cache) {
     if (wants_live_map(cache->flags))
         if (const int err = live_map_open(cache))
             return err;
+    cache->hooks |= hooks_with_tag(cache, cache->flags);
     // Caches that kmalloc() itself stands on keep the order they have.
     if ((cache->flags & SLAB_RANDOM) && slab_state() >= UP) {
         if (const int err = cache_random_seq_create(cache, cache->num)) {
@@ -299,6 +303,7 @@ int slab_debug_open(kmem_cache* cache) {
 }
 
 void slab_debug_close(kmem_cache* cache) {
+    cache->hooks &= ~DEBUG_HOOKS;
     live_map_close(cache);
     if (cache->random_seq)
         cache_random_seq_destroy(cache);

@@ -54,11 +54,11 @@ private:
 
 /// A cache's view of the map of objects that callers hold (slab_live.h).
 struct live_map {
-    std::atomic<std::uint16_t>* entry; ///< NULL: the cache keeps no map
-    std::byte* base;                   ///< start of the address range that it covers
-    std::size_t bytes;                 ///< of that range
-    std::uint16_t tag;                 ///< the cache's mark
-    std::uint8_t shift;                ///< log2 of the bytes that an entry stands for
+    std::atomic<std::atomic<std::uint16_t>*> entry; ///< NULL: the cache never kept a map
+    std::byte* base;                                ///< start of the address range that it covers
+    std::size_t bytes;                              ///< of that range
+    std::uint16_t tag;                              ///< the cache's mark, 8n + 1
+    std::uint8_t shift;                             ///< log2 of the bytes an entry stands for
 };
 
 // entry[] is a flexible array, which C++ compilers know as an extension.
@@ -82,7 +82,7 @@ struct alignas(64) array_cache {
     owned<std::uint32_t> served;     ///< kmem_cache::request that the owner has served
     std::uint32_t drained;           ///< kmem_cache::drain that the owner has served
     owned<std::uint32_t> hard_limit; ///< what limit is to the hardened mode; 0: not that mode
-    std::atomic<live_map*> live;     ///< the cache's, in the hardened mode and no other; else NULL
+    owned<std::uint32_t> live_tag;   ///< the cache's mark in the hardened mode; 0: not that mode
     array_cache* retired;            ///< older arrays of this slot, kept for handles that name them
     // second line: counters
     owned<std::uint64_t> allochit;  ///< allocations from the array (while statistics are on)
@@ -131,7 +131,8 @@ struct kmem_cache {
     kmem_cache* freelist_cache;           ///< where off-slab freelist indices live
     unsigned freelist_size;               ///< bytes of a freelist index
     void (*ctor)(void*);                  ///< makes an object when its slab is made; or NULL
-    std::atomic<std::uint32_t> hooks;     ///< enum slab_hook: why every call takes the slow way
+    std::atomic<std::uint32_t> hooks;     ///< enum slab_hook: why every call takes the slow way;
+                                          ///< with the map's mark in the upper half, if it is kept
     std::atomic<std::uint32_t> request;   ///< generation of requests to the owners of arrays
     std::atomic<std::uint32_t> drain;     ///< generation of requests to empty the arrays
 

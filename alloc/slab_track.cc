@@ -42,14 +42,16 @@ void capture(track* t, const void* caller) {
     const int n = backtrace(frames, TRACK_ADDRS_COUNT + OWN_FRAMES);
     void** end = frames + n;
     void** from = std::find(frames, end, caller);
-    if (from == end) { // the unwinder came to nothing: at least who called
+    if (!caller) { // from the function that asked for the capture
+        from = frames + std::min(n, 2);
+    } else if (from == end) { // the unwinder came to nothing: at least who called
         t->addr = caller;
         t->nr = 0;
         return;
     }
     while (from + 1 < end && is_entry(*from))
         ++from;
-    t->addr = *from;
+    t->addr = from < end ? *from : nullptr;
     t->nr = 0;
     for (; from < end && t->nr < TRACK_ADDRS_COUNT; ++from)
         t->addrs[t->nr++] = *from;
@@ -225,7 +227,7 @@ std::vector<slab_leak> slab_leaks(kmem_cache* cache, std::size_t max) {
     leak_collection c{cache, max, {}};
     {
         const spin_guard guard(slab_mutex);
-        if (!cache->live.entry)
+        if (!has_live_map(cache))
             return {};
         for_each_slab(cache, collect_leaks, &c);
     }
