@@ -342,7 +342,7 @@ std::string buddyinfo() {
     std::string text;
     for (int nid = 0; nid < nr_node_ids(); ++nid) {
         const page_alloc_stats s = page_alloc_get_stats(nid);
-        char field[32];
+        char field[48];
         std::snprintf(field, sizeof field, "Node %d, zone   Normal ", nid);
         text += field;
         for (const std::size_t n : s.free_blocks) {

@@ -632,6 +632,11 @@ SLAB_ENTRY std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size
     }
     if (got < n)
         got += fallback_alloc(cache, flags, objects + got, n - got);
+    // Debugging was turned on meanwhile: these have not been seen. They came out of a lock, so
+    // whoever marked them free did so before.
+    if (cache->hooks.load(std::memory_order_acquire) & (HOOK_DEBUG | HOOK_HARDENED))
+        for (std::size_t i = 0; i < got; ++i)
+            alloc_debug_processing(cache, objects[i], __builtin_return_address(0));
     return got;
 }
 

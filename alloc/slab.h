@@ -118,11 +118,11 @@ struct kmem_cache_node {
     std::size_t free_objects = 0;
     std::size_t free_limit = 0; // above it free slabs are given back
     std::size_t colour_next = 0;
-    array_cache* shared = nullptr; // objects for all CPUs of the node; NULL: none
+    array_cache* shared = nullptr;        // objects for all CPUs of the node; NULL: none
     std::atomic<unsigned> shared_room{0}; // entries of it, once something is to be put in; 0: made
     std::atomic<alien_cache**> alien{nullptr}; // by node: freed here, belongs there; NULL: none
-    int reap_node = 0;             // whose alien cache the reaper emptied last
-    bool free_touched = false;     // a free slab was taken since the reaper looked
+    int reap_node = 0;                         // whose alien cache the reaper emptied last
+    bool free_touched = false;                 // a free slab was taken since the reaper looked
 
     page_list& list(slab_list l) {
         return l == ON_PARTIAL ? slabs_partial : l == ON_FULL ? slabs_full : slabs_free;

@@ -320,8 +320,7 @@ int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags) {
     if (const int err = cut_cache(cache, flags))
         return err;
     kmem_cache_init_gate(cache);
-    cache->hooks =
-        slab_default_hooks.load(std::memory_order_relaxed) | memcg_hooks(cache, flags);
+    cache->hooks = slab_default_hooks.load(std::memory_order_relaxed) | memcg_hooks(cache, flags);
     if (const int err = slab_debug_open(cache))
         return err;
     cache->limit = BOOT_CPUCACHE_ENTRIES;

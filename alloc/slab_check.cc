@@ -272,7 +272,9 @@ void setup_slab_debug(kmem_cache* cache, page* slab) {
 
 bool alloc_debug_processing(kmem_cache* cache, void* object, const void* caller) {
     const std::uint32_t tag = live_tag(cache);
-    if (tag && !live_take(&cache->live, object, tag)) {
+    // A thread that had not noticed yet that the map is kept may have freed it without a mark.
+    if (tag && !live_take(&cache->live, object, tag) &&
+        !cache->live.late.load(std::memory_order_relaxed)) {
         slab_bug(cache, object, "is to be given out while a caller has it (freed twice)");
         print_trailer(cache, object, caller);
         return false;

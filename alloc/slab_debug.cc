@@ -143,9 +143,11 @@ void set_debug_hooks(kmem_cache* cache, slab_flags_t flags) {
 }
 
 int change_live(kmem_cache* cache, slab_flags_t flags) {
-    if (wants_live_map(flags) && !wants_live_map(slab_debug_flags(cache)))
+    if (wants_live_map(flags) && !wants_live_map(slab_debug_flags(cache))) {
+        cache->live.late.store(true, std::memory_order_relaxed);
         if (const int err = live_map_open(cache))
             return err;
+    }
     cache->failslab.store(flags & SLAB_FAILSLAB, std::memory_order_relaxed);
     set_debug_hooks(cache, flags);
     return 0; // the map stays: threads that have not noticed yet still write to it
@@ -288,6 +290,7 @@ int slab_debug_open(kmem_cache* cache) {
     cache->failslab.store(cache->flags & SLAB_FAILSLAB, std::memory_order_relaxed);
     if (cache->flags & SLAB_STORE_USER)
         track_start();
+    cache->live.late.store(false, std::memory_order_relaxed);
     if (wants_live_map(cache->flags))
         if (const int err = live_map_open(cache))
             return err;

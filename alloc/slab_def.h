@@ -59,6 +59,7 @@ struct live_map {
     std::size_t bytes;                              ///< of that range
     std::uint16_t tag;                              ///< the cache's mark, 8n + 1
     std::uint8_t shift;                             ///< log2 of the bytes an entry stands for
+    std::atomic<bool> late;                         ///< the cache did not always keep the map
 };
 
 // entry[] is a flexible array, which C++ compilers know as an extension.

@@ -16,6 +16,7 @@
 #include "dataplane/programs.h"
 #include "dataplane/router.h"
 #include "dataplane/slab_memory.h"
+#include "dataplane/slab_options.h"
 #include "dataplane/summary.h"
 
 namespace slabfwd {
@@ -50,6 +51,7 @@ void describe(CLI::App& app, run_options& o) {
         ->check(CLI::IsMember({"anonymous", "hugetlb", "dpdk"}));
     app.add_option("--json", o.json, "write the summary to FILE as JSON too");
     app.add_flag("--quiet", o.quiet, "no summary on standard output");
+    add_slab_debug_options(app);
 }
 
 int stop_event = -1;

@@ -20,6 +20,7 @@
 #include "dataplane/bench/bench_clock.h"
 #include "dataplane/bench/bench_options.h"
 #include "dataplane/bench/malloc_library.h"
+#include "dataplane/slab_options.h"
 
 namespace slabfwd {
 
@@ -157,6 +158,7 @@ int bench_alloc_main(int argc, char** argv) {
     describe_bench_options(app, o);
     app.add_flag("--hugepages", hugepages,
                  "tell the mallocs to use hugepages too, where they can (ours and rte_mempool do)");
+    add_slab_debug_options(app);
     if (const auto status = parse_bench_options(app, argc, argv))
         return *status;
     if (o.list)

@@ -10,6 +10,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "dataplane/slab_options.h"
+
 namespace slabfwd {
 
 namespace {
@@ -76,6 +78,7 @@ void describe(CLI::App& app, replay_options& o, raw_words& raw) {
     app.add_option("--eal", o.eal, "further options for DPDK's environment, as one string")
         ->type_name("WORDS");
     app.add_flag("--quiet", o.quiet, "no summary on standard output, no progress bar");
+    add_slab_debug_options(app);
 }
 
 /// NAME=FILE; the name becomes a port when it is new. The reason when it is neither.
