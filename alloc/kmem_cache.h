@@ -154,7 +154,8 @@ void unregister_shrinker(shrinker* s);
 void slab_set_report(void (*report)(const char* line));
 
 // ---------------------------------------------------------------------------------------------
-// The fast path.
+// The fast path. Always inline, also without optimisation: reports name the caller's return
+// address.
 
 namespace detail {
 extern constinit std::atomic<std::uint32_t> slab_request_gen;
@@ -215,7 +216,7 @@ inline bool live_drop(const live_map* m, const void* address, std::uint32_t tag)
 }
 
 /// The array looks empty: the hardened mode's way, or the slow one.
-inline void* ac_get_hidden(array_cache* ac, gfp_t flags) {
+[[gnu::always_inline]] inline void* ac_get_hidden(array_cache* ac, gfp_t flags) {
     const std::uint32_t n = ac->held;
     const std::uint32_t tag = ac->live_tag;
     if (!tag || n == 0 || !live_take(&ac->cache->live, ac->entry[n - 1], tag)) [[unlikely]]
@@ -229,7 +230,7 @@ inline void* ac_get_hidden(array_cache* ac, gfp_t flags) {
 }
 
 /// The array looks full: idem.
-inline void ac_put_hidden(array_cache* ac, void* object) {
+[[gnu::always_inline]] inline void ac_put_hidden(array_cache* ac, void* object) {
     const std::uint32_t n = ac->held;
     if (n >= ac->hard_limit || !live_drop(&ac->cache->live, object, ac->live_tag)) [[unlikely]]
         return cache_free_slow(ac->cache, object);
@@ -238,7 +239,7 @@ inline void ac_put_hidden(array_cache* ac, void* object) {
     ac->held = n + 1;
 }
 
-inline void* ac_get(array_cache* ac, gfp_t flags) {
+[[gnu::always_inline]] inline void* ac_get(array_cache* ac, gfp_t flags) {
     const std::uint32_t n = ac->avail;
     if (n == 0) [[unlikely]]
         return ac_get_hidden(ac, flags);
@@ -250,7 +251,7 @@ inline void* ac_get(array_cache* ac, gfp_t flags) {
     return object;
 }
 
-inline void ac_put(array_cache* ac, void* object) {
+[[gnu::always_inline]] inline void ac_put(array_cache* ac, void* object) {
     const std::uint32_t n = ac->avail;
     if (n >= ac->limit) [[unlikely]]
         return ac_put_hidden(ac, object);
@@ -277,10 +278,10 @@ inline array_cache* cpu_cache_get(kmem_cache* cache) {
 
 /// An object, or NULL when out of memory. Its bytes are whatever was there (zero with __GFP_ZERO,
 /// constructed with a ctor).
-inline void* kmem_cache_alloc(kmem_cache* cache, gfp_t flags) {
+[[gnu::always_inline]] inline void* kmem_cache_alloc(kmem_cache* cache, gfp_t flags) {
     return detail::ac_get(detail::this_ac(cache), flags);
 }
-inline void* kmem_cache_alloc(kmem_cache_handle h, gfp_t flags) {
+[[gnu::always_inline]] inline void* kmem_cache_alloc(kmem_cache_handle h, gfp_t flags) {
     return detail::ac_get(h.get(), flags);
 }
 
@@ -289,18 +290,18 @@ inline void* kmem_cache_alloc(kmem_cache_handle h, gfp_t flags) {
 void* kmem_cache_alloc_node(kmem_cache* cache, gfp_t flags, int nid);
 
 /// An object filled with zeros, or NULL.
-inline void* kmem_cache_zalloc(kmem_cache* cache, gfp_t flags) {
+[[gnu::always_inline]] inline void* kmem_cache_zalloc(kmem_cache* cache, gfp_t flags) {
     return kmem_cache_alloc(cache, flags | __GFP_ZERO);
 }
-inline void* kmem_cache_zalloc(kmem_cache_handle h, gfp_t flags) {
+[[gnu::always_inline]] inline void* kmem_cache_zalloc(kmem_cache_handle h, gfp_t flags) {
     return kmem_cache_alloc(h, flags | __GFP_ZERO);
 }
 
 /// Give an object back, from any thread. It must be of this cache and not NULL.
-inline void kmem_cache_free(kmem_cache* cache, void* object) {
+[[gnu::always_inline]] inline void kmem_cache_free(kmem_cache* cache, void* object) {
     detail::ac_put(detail::this_ac(cache), object);
 }
-inline void kmem_cache_free(kmem_cache_handle h, void* object) {
+[[gnu::always_inline]] inline void kmem_cache_free(kmem_cache_handle h, void* object) {
     detail::ac_put(h.get(), object);
 }
 
