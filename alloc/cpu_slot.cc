@@ -23,17 +23,16 @@ enum slot_state : std::uint8_t { FREE, OWNED, GONE, BUSY };
 constinit std::atomic<std::uint8_t> slots[NR_CPUS] = {};
 constinit std::atomic<unsigned> cpu_ids{1};
 
+constinit std::atomic<std::uint8_t> nodes[NR_CPUS] = {}; // a slot's node, from its first owner on
+
 constinit thread_local bool thread_ends = false;
 
 // Leaves the slot when the thread ends. What the thread's later destructors allocate or free goes
 // the way of threads without a slot.
 struct slot_leaver {
     ~slot_leaver() {
-        const unsigned cpu = slab_cpu;
-        slab_cpu = 0;
         thread_ends = true;
-        if (cpu)
-            slots[cpu].store(GONE, std::memory_order_release);
+        slab_cpu_leave();
     }
 };
 
@@ -44,15 +43,21 @@ bool try_take(unsigned cpu, slot_state from, slot_state to) {
                                               std::memory_order_relaxed);
 }
 
-// A slot that was left is preferred: its arrays hold objects.
-unsigned take_slot() {
+// A slot of the node. One that was left is preferred: its arrays hold objects.
+unsigned take_slot(int nid) {
     const unsigned used = cpu_ids.load(std::memory_order_acquire);
     for (unsigned cpu = 1; cpu < used; ++cpu)
-        if (try_take(cpu, GONE, OWNED))
-            return cpu;
+        if ((nid == NUMA_NO_NODE || cpu_to_node(cpu) == nid) && try_take(cpu, GONE, OWNED)) {
+            if (nid == NUMA_NO_NODE || cpu_to_node(cpu) == nid)
+                return cpu;
+            slots[cpu].store(GONE, std::memory_order_release);
+        }
     for (unsigned cpu = 1; cpu < NR_CPUS; ++cpu)
-        if (try_take(cpu, FREE, OWNED))
+        if (try_take(cpu, FREE, OWNED)) {
+            const int node = nid != NUMA_NO_NODE ? nid : static_cast<int>(cpu - 1) % nr_node_ids();
+            nodes[cpu].store(static_cast<std::uint8_t>(node), std::memory_order_relaxed);
             return cpu;
+        }
     return 0;
 }
 
@@ -61,7 +66,7 @@ unsigned take_slot() {
 unsigned slab_cpu_acquire() {
     if (slab_cpu || thread_ends)
         return slab_cpu;
-    const unsigned cpu = take_slot();
+    const unsigned cpu = take_slot(numa_node_wanted());
     if (!cpu)
         return 0; // asked again at the next slow call
     unsigned used = cpu_ids.load(std::memory_order_relaxed);
@@ -70,6 +75,18 @@ unsigned slab_cpu_acquire() {
     static thread_local slot_leaver leaver;
     (void)leaver;
     return slab_cpu = cpu;
+}
+
+// The calling thread gives its slot up, arrays filled, and takes another at its next slow call.
+void slab_cpu_leave() {
+    const unsigned cpu = slab_cpu;
+    slab_cpu = 0;
+    if (cpu)
+        slots[cpu].store(GONE, std::memory_order_release);
+}
+
+int cpu_to_node(unsigned cpu) {
+    return nodes[cpu].load(std::memory_order_relaxed);
 }
 
 unsigned nr_cpu_ids() {

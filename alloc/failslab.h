@@ -10,7 +10,9 @@
 // Origin: mm/failslab.c, mm/page_alloc.c (fail_page_alloc), lib/fault-inject.c of Linux v5.2.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "gfp.h"
 
@@ -18,17 +20,20 @@ namespace slabfwd {
 
 struct kmem_cache;
 
-/// Which calls fail. A call that is looked at counts; it fails when it is the nth one, or when it
-/// is one of every `interval` and the dice of `probability` percent say so; never more than
-/// `times` calls fail.
+/// Which calls fail. A call that is looked at counts; it fails when it is the nth one, or when
+/// `space` is used up, it is one of every `interval` and the dice of `probability` percent say so;
+/// never more than `times` calls fail.
 struct fault_attr {
     unsigned probability = 100; ///< percent
     unsigned interval = 1;      ///< one call of so many
     int times = -1;             ///< failures at most; -1: without end
+    std::size_t space = 0;      ///< so many bytes are allocated before anything fails
+    int verbose = 0;            ///< 1: a report of each failure; 2: with the stack
     std::uint64_t nth = 0;      ///< exactly the nth call from now on (from 1) fails; 0: by interval
     bool cache_filter = false;  ///< only caches with SLAB_FAILSLAB
     bool ignore_gfp_reclaim = false; ///< leave alone calls with __GFP_DIRECT_RECLAIM
     kmem_cache* only = nullptr;      ///< only this cache; NULL: all
+    char name[64] = {};              ///< only caches of this name (wildcards); empty: all
 };
 
 /// What happened since the attribute was set.
@@ -41,6 +46,11 @@ struct fault_stats {
 void failslab_set(const fault_attr& attr);
 void failslab_off();
 fault_stats failslab_stats();
+
+/// The same from text: "interval,probability,space,times" (the kernel's boot option failslab=, all
+/// four), or "KEY=VALUE,..." with the keys interval, probability, space, times, nth, verbose, cache
+/// (its name, with wildcards), cache-filter and ignore-gfp-wait (0 or 1); "off". 0 or -EINVAL.
+int setup_failslab(std::string_view text);
 
 /// Make alloc_pages() fail (`only` and `cache_filter` mean nothing here).
 void fail_page_alloc_set(const fault_attr& attr);

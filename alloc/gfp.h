@@ -71,6 +71,10 @@ inline constexpr slab_flags_t SLAB_TRACE = 0x200000u;
 inline constexpr slab_flags_t SLAB_NOLEAKTRACE = 0x800000u;
 /// The cache takes part in fault injection when failslab runs with its cache filter.
 inline constexpr slab_flags_t SLAB_FAILSLAB = 0x2000000u;
+/// Ours: double and foreign frees are found always, cheaply (slab_debug.h).
+inline constexpr slab_flags_t SLAB_HARDENED = 0x1000000u;
+/// Ours: objects of a new slab are given out in random order (CONFIG_SLAB_FREELIST_RANDOM).
+inline constexpr slab_flags_t SLAB_RANDOM = 0x400000u;
 /// Objects are charged to the current group.
 inline constexpr slab_flags_t SLAB_ACCOUNT = 0x4000000u;
 

@@ -31,20 +31,20 @@ struct kmalloc_info_struct {
 
 // By kmalloc_index(). Entries below KMALLOC_SHIFT_LOW but for 1 and 2 have no cache.
 constexpr kmalloc_info_struct kmalloc_info[KMALLOC_SHIFT_HIGH + 1] = {
-    {{nullptr, nullptr}, 0},
-    {{"kmalloc-96", "kmalloc-rcl-96"}, 96},
-    {{"kmalloc-192", "kmalloc-rcl-192"}, 192},
-    {{nullptr, nullptr}, 8},
-    {{nullptr, nullptr}, 16},
-    {{"kmalloc-32", "kmalloc-rcl-32"}, 32},
-    {{"kmalloc-64", "kmalloc-rcl-64"}, 64},
-    {{"kmalloc-128", "kmalloc-rcl-128"}, 128},
-    {{"kmalloc-256", "kmalloc-rcl-256"}, 256},
-    {{"kmalloc-512", "kmalloc-rcl-512"}, 512},
-    {{"kmalloc-1k", "kmalloc-rcl-1k"}, 1024},
-    {{"kmalloc-2k", "kmalloc-rcl-2k"}, 2048},
-    {{"kmalloc-4k", "kmalloc-rcl-4k"}, 4096},
-    {{"kmalloc-8k", "kmalloc-rcl-8k"}, 8192},
+    {{nullptr, nullptr, nullptr}, 0},
+    {{"kmalloc-96", "kmalloc-rcl-96", "kmalloc-cg-96"}, 96},
+    {{"kmalloc-192", "kmalloc-rcl-192", "kmalloc-cg-192"}, 192},
+    {{nullptr, nullptr, nullptr}, 8},
+    {{nullptr, nullptr, nullptr}, 16},
+    {{"kmalloc-32", "kmalloc-rcl-32", "kmalloc-cg-32"}, 32},
+    {{"kmalloc-64", "kmalloc-rcl-64", "kmalloc-cg-64"}, 64},
+    {{"kmalloc-128", "kmalloc-rcl-128", "kmalloc-cg-128"}, 128},
+    {{"kmalloc-256", "kmalloc-rcl-256", "kmalloc-cg-256"}, 256},
+    {{"kmalloc-512", "kmalloc-rcl-512", "kmalloc-cg-512"}, 512},
+    {{"kmalloc-1k", "kmalloc-rcl-1k", "kmalloc-cg-1k"}, 1024},
+    {{"kmalloc-2k", "kmalloc-rcl-2k", "kmalloc-cg-2k"}, 2048},
+    {{"kmalloc-4k", "kmalloc-rcl-4k", "kmalloc-cg-4k"}, 4096},
+    {{"kmalloc-8k", "kmalloc-rcl-8k", "kmalloc-cg-8k"}, 8192},
 };
 
 constexpr unsigned INDEX_NODE = kmalloc_index(sizeof(kmem_cache_node));
@@ -63,8 +63,11 @@ constexpr auto size_index = setup_kmalloc_cache_index_table();
 
 void new_kmalloc_cache(unsigned index, kmalloc_cache_type type) {
     const kmalloc_info_struct& info = kmalloc_info[index];
-    const slab_flags_t flags = type == KMALLOC_RECLAIM ? SLAB_RECLAIM_ACCOUNT : 0;
-    boot_caches[type][index] = create_kmalloc_cache(info.name[type], info.size, flags);
+    const slab_flags_t flags = type == KMALLOC_RECLAIM  ? SLAB_RECLAIM_ACCOUNT
+                               : type == KMALLOC_CGROUP ? SLAB_ACCOUNT
+                                                        : 0;
+    boot_caches[type][index] = create_kmalloc_cache(
+        info.name[type], info.size, kmem_cache_flags(info.size, flags, info.name[type]));
 }
 
 // The head page of an address that kmalloc() or a cache gave; NULL (and a report) for others.
@@ -81,9 +84,16 @@ page* head_page_of(const void* p, const char* what) {
     return nullptr;
 }
 
-void* __do_kmalloc(std::size_t size, gfp_t flags) {
+void* kmalloc_large_node(std::size_t size, gfp_t flags, int nid) {
+    if (size > KMALLOC_MAX_SIZE)
+        return nullptr;
+    page* p = alloc_pages_node(nid, flags | __GFP_COMP, get_order(size));
+    return p ? page_address(p) : nullptr;
+}
+
+SLAB_ENTRY void* __do_kmalloc_node(std::size_t size, gfp_t flags, int nid) {
     if (size > KMALLOC_MAX_CACHE_SIZE)
-        return kmalloc_large(size, flags);
+        return kmalloc_large_node(size, flags, nid);
     if (size == 0)
         return ZERO_SIZE_PTR;
     kmem_cache* cache = kmalloc_slab(size, flags);
@@ -91,7 +101,14 @@ void* __do_kmalloc(std::size_t size, gfp_t flags) {
         kmem_cache_init();
         cache = kmalloc_slab(size, flags);
     }
-    return cache ? kmem_cache_alloc(cache, flags) : nullptr;
+    if (!cache)
+        return nullptr;
+    return nid == NUMA_NO_NODE ? kmem_cache_alloc(cache, flags)
+                               : kmem_cache_alloc_node(cache, flags, nid);
+}
+
+SLAB_ENTRY void* __do_kmalloc(std::size_t size, gfp_t flags) {
+    return __do_kmalloc_node(size, flags, NUMA_NO_NODE);
 }
 
 } // namespace
@@ -135,18 +152,19 @@ kmem_cache* kmalloc_slab(std::size_t size, gfp_t flags) {
     return !c && slab_boots_here() ? boot_caches[kmalloc_type(flags)][index] : c;
 }
 
-void* __kmalloc(std::size_t size, gfp_t flags) {
+SLAB_ENTRY void* __kmalloc(std::size_t size, gfp_t flags) {
     return __do_kmalloc(size, flags);
 }
 
 void* kmalloc_large(std::size_t size, gfp_t flags) {
-    if (size > KMALLOC_MAX_SIZE)
-        return nullptr;
-    page* p = alloc_pages(flags | __GFP_COMP, get_order(size));
-    return p ? page_address(p) : nullptr;
+    return kmalloc_large_node(size, flags, NUMA_NO_NODE);
 }
 
-void kfree(const void* p) {
+SLAB_ENTRY void* kmalloc_node(std::size_t size, gfp_t flags, int nid) {
+    return __do_kmalloc_node(size, flags, nid);
+}
+
+SLAB_ENTRY void kfree(const void* p) {
     if (ZERO_OR_NULL_PTR(p))
         return;
     page* head = head_page_of(p, "kfree");
@@ -158,7 +176,7 @@ void kfree(const void* p) {
         __free_pages(head, page_order(page_to_pfn(head)));
 }
 
-void kfree_sensitive(void* p) {
+SLAB_ENTRY void kfree_sensitive(void* p) {
     if (const std::size_t n = ksize(p)) {
         std::memset(p, 0, n);
         __asm__ volatile("" : : "r"(p) : "memory"); // the zeros are to stay
@@ -176,7 +194,7 @@ std::size_t ksize(const void* p) {
                             : PAGE_SIZE << page_order(page_to_pfn(head));
 }
 
-void* krealloc(void* p, std::size_t new_size, gfp_t flags) {
+SLAB_ENTRY void* krealloc(void* p, std::size_t new_size, gfp_t flags) {
     if (new_size == 0) {
         kfree(p);
         return ZERO_SIZE_PTR;
@@ -192,7 +210,7 @@ void* krealloc(void* p, std::size_t new_size, gfp_t flags) {
     return q;
 }
 
-char* kstrdup(const char* s, gfp_t flags) {
+SLAB_ENTRY char* kstrdup(const char* s, gfp_t flags) {
     if (!s)
         return nullptr;
     const std::size_t n = std::strlen(s) + 1;
@@ -212,13 +230,13 @@ int __check_heap_object(const void* ptr, std::size_t n) {
     const kmem_cache* c = virt_to_cache(ptr);
     if (!c)
         return -EFAULT;
-    const page* slab = virt_to_head_page(ptr, c->gfporder);
+    const page* slab = virt_to_slab(c, ptr);
     const std::size_t index = obj_to_index(c, slab, ptr);
     const auto offset =
         static_cast<std::size_t>(static_cast<const std::byte*>(ptr) -
                                  static_cast<const std::byte*>(index_to_obj(c, slab, index)));
-    if (index >= c->num || offset < c->useroffset || offset - c->useroffset > c->usersize ||
-        n > c->useroffset + c->usersize - offset)
+    if (index >= objs_per_slab(c, slab) || offset < c->useroffset ||
+        offset - c->useroffset > c->usersize || n > c->useroffset + c->usersize - offset)
         return -EFAULT;
     return 0;
 }

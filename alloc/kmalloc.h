@@ -36,11 +36,13 @@ inline bool ZERO_OR_NULL_PTR(const void* p) {
     return reinterpret_cast<std::uintptr_t>(p) <= 16;
 }
 
-enum kmalloc_cache_type { KMALLOC_NORMAL, KMALLOC_RECLAIM, NR_KMALLOC_TYPES };
+enum kmalloc_cache_type { KMALLOC_NORMAL, KMALLOC_RECLAIM, KMALLOC_CGROUP, NR_KMALLOC_TYPES };
 
 /// Which set of caches serves these flags.
 constexpr kmalloc_cache_type kmalloc_type(gfp_t flags) {
-    return (flags & __GFP_RECLAIMABLE) ? KMALLOC_RECLAIM : KMALLOC_NORMAL;
+    return (flags & __GFP_ACCOUNT)       ? KMALLOC_CGROUP
+           : (flags & __GFP_RECLAIMABLE) ? KMALLOC_RECLAIM
+                                         : KMALLOC_NORMAL;
 }
 
 /// Number of the cache for `size` (1: 96 bytes, 2: 192 bytes, n: 2^n bytes); 0 for size 0.
@@ -83,6 +85,9 @@ inline void* kmalloc(std::size_t size, gfp_t flags) {
     }
     return __kmalloc(size, flags);
 }
+
+/// kmalloc() from node `nid` (NUMA_NO_NODE: the caller's) or, without __GFP_THISNODE, another.
+void* kmalloc_node(std::size_t size, gfp_t flags, int nid);
 
 /// kmalloc() filled with zeros.
 inline void* kzalloc(std::size_t size, gfp_t flags) {

@@ -38,6 +38,12 @@ enum class slab_tuning {
     linux_5_2,  ///< the kernel's numbers and its rule for the order
 };
 
+/// Which back end serves a cache.
+enum class slab_allocator {
+    slab, ///< mm/slab.c: arrays of objects a thread, slabs with an index (default)
+    slub, ///< mm/slub.c: free objects linked through themselves
+};
+
 /// How far the allocator has come up (mm/slab.h).
 enum slab_state_t {
     DOWN,         ///< nothing works yet
@@ -55,6 +61,11 @@ slab_state_t slab_state();
 /// 0, or -EBUSY when the allocator is up already.
 int slab_set_tuning(slab_tuning tuning);
 slab_tuning slab_get_tuning();
+/// The back end of caches that do not name one. 0, or -EBUSY when the allocator is up already.
+int slab_set_allocator(slab_allocator allocator);
+slab_allocator slab_get_allocator();
+/// The back end of a cache.
+slab_allocator kmem_cache_allocator(const kmem_cache* cache);
 /// May kmem_cache_create() return a cache that exists and fits (an alias)? Off by default: every
 /// cache has its own line in slabinfo. May be changed at any time, for caches to come.
 void slab_set_merge(bool merge);
@@ -69,6 +80,26 @@ kmem_cache* kmem_cache_create(const char* name, std::size_t size, std::size_t al
 kmem_cache* kmem_cache_create_usercopy(const char* name, std::size_t size, std::size_t align,
                                        slab_flags_t flags, std::size_t useroffset,
                                        std::size_t usersize, void (*ctor)(void*));
+
+/// What a cache may be made with beside name, size and flags (include/linux/slab.h of Linux 6.18,
+/// with the back end added).
+struct kmem_cache_args {
+    unsigned align = 0;              ///< bytes; a power of two or 0
+    unsigned useroffset = 0;         ///< part of the object that may be copied out
+    unsigned usersize = 0;           ///< idem
+    unsigned freeptr_offset = 0;     ///< SLUB: where a free object may hold the link; multiple of 8
+    bool use_freeptr_offset = false; ///< is freeptr_offset set?
+    void (*ctor)(void*) = nullptr;
+    /// SLUB: objects a thread keeps at hand beside its slab. SHEAF_DEFAULT: by tuning and size
+    /// (`linux_5_2`: none).
+    static constexpr unsigned SHEAF_DEFAULT = ~0u;
+    unsigned sheaf_capacity = SHEAF_DEFAULT;
+    slab_allocator allocator = slab_get_allocator();
+};
+/// As kmem_cache_create(); `args` NULL: all as by default. EINVAL also for a free pointer that
+/// would not lie in the object or one with a ctor.
+kmem_cache* kmem_cache_create(const char* name, std::size_t size, const kmem_cache_args* args,
+                              slab_flags_t flags);
 
 /// End a cache (or drop one alias of it). REQUIRES that no other thread uses it any more.
 /// 0; -EBUSY when objects are live: they are named in a report and the cache stays as it was.
@@ -154,7 +185,8 @@ void unregister_shrinker(shrinker* s);
 void slab_set_report(void (*report)(const char* line));
 
 // ---------------------------------------------------------------------------------------------
-// The fast path.
+// The fast path. Always inline, also without optimisation: reports name the caller's return
+// address.
 
 namespace detail {
 extern constinit std::atomic<std::uint32_t> slab_request_gen;
@@ -184,10 +216,96 @@ inline void kasan_poison([[maybe_unused]] const kmem_cache* c, [[maybe_unused]] 
 #endif
 }
 
-inline void* ac_get(array_cache* ac, gfp_t flags) {
+// SLUB's free pointer is stored encoded, so that an overwritten one does not lead where its writer
+// wants (mm/slub.c, freelist_ptr, CONFIG_SLAB_FREELIST_HARDENED). Encoding is its own inverse.
+inline std::uintptr_t freelist_ptr(std::uint64_t random, std::uintptr_t ptr, std::uintptr_t at) {
+    return ptr ^ random ^ __builtin_bswap64(at);
+}
+
+// What follows a free object on the cpu freelist.
+inline void* cpu_get_freepointer(const array_cache* ac, const void* object) {
+    const auto at = reinterpret_cast<std::uintptr_t>(object) + ac->offset;
+    return reinterpret_cast<void*>(
+        freelist_ptr(ac->random, *reinterpret_cast<const std::uintptr_t*>(at), at));
+}
+inline void cpu_set_freepointer(const array_cache* ac, void* object, const void* next) {
+    const auto at = reinterpret_cast<std::uintptr_t>(object) + ac->offset;
+    *reinterpret_cast<std::uintptr_t*>(at) =
+        freelist_ptr(ac->random, reinterpret_cast<std::uintptr_t>(next), at);
+}
+
+// ---- the map of objects that callers hold; see slab_live.h
+
+inline std::atomic<std::uint16_t>& live_at(const live_map* m, const void* address) {
+    return m->entry.load(std::memory_order_relaxed)
+        [static_cast<std::size_t>(static_cast<const std::byte*>(address) - m->base) >> m->shift];
+}
+inline std::uint16_t live_value(const void* object, std::uint32_t tag) {
+    return static_cast<std::uint16_t>(reinterpret_cast<std::uintptr_t>(object) + tag);
+}
+/// An object goes to a caller. False: a caller has it already. REQUIRES an object of the cache.
+inline bool live_take(const live_map* m, const void* object, std::uint32_t tag) {
+    std::atomic<std::uint16_t>& entry = live_at(m, object);
+    const std::uint16_t value = live_value(object, tag);
+    if (entry.load(std::memory_order_relaxed) == value) [[unlikely]]
+        return false;
+    entry.store(value, std::memory_order_relaxed);
+    return true;
+}
+/// An address comes back. False: no caller has an object of this cache there.
+inline bool live_drop(const live_map* m, const void* address, std::uint32_t tag) {
+    if (static_cast<std::size_t>(static_cast<const std::byte*>(address) - m->base) >= m->bytes)
+        [[unlikely]]
+        return false;
+    std::atomic<std::uint16_t>& entry = live_at(m, address);
+    if (entry.load(std::memory_order_relaxed) != live_value(address, tag)) [[unlikely]]
+        return false;
+    entry.store(static_cast<std::uint16_t>(tag + 1), std::memory_order_relaxed); // free
+    return true;
+}
+
+/// The array looks empty: SLUB's cpu freelist, the hardened mode's way, or the slow one. A
+/// kmem_cache_cpu is its slot's owner's, so plain stores do (the kernel's compare-and-exchange
+/// guards against being moved to another CPU).
+[[gnu::always_inline]] inline void* ac_get_hidden(array_cache* ac, gfp_t flags) {
+    void* object = ac->freelist;
+    if (object) {
+        kasan_unpoison(ac->cache, object);
+        ac->freelist = cpu_get_freepointer(ac, object);
+    } else {
+        const std::uint32_t n = ac->held;
+        const std::uint32_t tag = ac->live_tag;
+        if (!tag || n == 0 || !live_take(&ac->cache->live, ac->entry[n - 1], tag)) [[unlikely]]
+            return cache_alloc_slow(ac->cache, flags);
+        ac->held = n - 1;
+        object = ac->entry[n - 1];
+        kasan_unpoison(ac->cache, object);
+    }
+    if (flags & __GFP_ZERO)
+        std::memset(object, 0, ac->cache->object_size);
+    return object;
+}
+
+/// The array looks full: back onto SLUB's cpu freelist if it is of that slab, or idem.
+[[gnu::always_inline]] inline void ac_put_hidden(array_cache* ac, void* object) {
+    if (reinterpret_cast<std::uintptr_t>(object) - ac->slab_addr < ac->slab_bytes) {
+        cpu_set_freepointer(ac, object, ac->freelist);
+        ac->freelist = object;
+        kasan_poison(ac->cache, object);
+        return;
+    }
+    const std::uint32_t n = ac->held;
+    if (n >= ac->hard_limit || !live_drop(&ac->cache->live, object, ac->live_tag)) [[unlikely]]
+        return cache_free_slow(ac->cache, object);
+    kasan_poison(ac->cache, object);
+    ac->entry[n] = object;
+    ac->held = n + 1;
+}
+
+[[gnu::always_inline]] inline void* ac_get(array_cache* ac, gfp_t flags) {
     const std::uint32_t n = ac->avail;
     if (n == 0) [[unlikely]]
-        return cache_alloc_slow(ac->cache, flags);
+        return ac_get_hidden(ac, flags);
     ac->avail = n - 1;
     void* object = ac->entry[n - 1];
     kasan_unpoison(ac->cache, object);
@@ -196,10 +314,10 @@ inline void* ac_get(array_cache* ac, gfp_t flags) {
     return object;
 }
 
-inline void ac_put(array_cache* ac, void* object) {
+[[gnu::always_inline]] inline void ac_put(array_cache* ac, void* object) {
     const std::uint32_t n = ac->avail;
     if (n >= ac->limit) [[unlikely]]
-        return cache_free_slow(ac->cache, object);
+        return ac_put_hidden(ac, object);
     kasan_poison(ac->cache, object);
     ac->entry[n] = object;
     ac->avail = n + 1;
@@ -223,26 +341,30 @@ inline array_cache* cpu_cache_get(kmem_cache* cache) {
 
 /// An object, or NULL when out of memory. Its bytes are whatever was there (zero with __GFP_ZERO,
 /// constructed with a ctor).
-inline void* kmem_cache_alloc(kmem_cache* cache, gfp_t flags) {
+[[gnu::always_inline]] inline void* kmem_cache_alloc(kmem_cache* cache, gfp_t flags) {
     return detail::ac_get(detail::this_ac(cache), flags);
 }
-inline void* kmem_cache_alloc(kmem_cache_handle h, gfp_t flags) {
+[[gnu::always_inline]] inline void* kmem_cache_alloc(kmem_cache_handle h, gfp_t flags) {
     return detail::ac_get(h.get(), flags);
 }
 
+/// An object of node `nid` (NUMA_NO_NODE: the caller's) or, when that has none and without
+/// __GFP_THISNODE, of another.
+void* kmem_cache_alloc_node(kmem_cache* cache, gfp_t flags, int nid);
+
 /// An object filled with zeros, or NULL.
-inline void* kmem_cache_zalloc(kmem_cache* cache, gfp_t flags) {
+[[gnu::always_inline]] inline void* kmem_cache_zalloc(kmem_cache* cache, gfp_t flags) {
     return kmem_cache_alloc(cache, flags | __GFP_ZERO);
 }
-inline void* kmem_cache_zalloc(kmem_cache_handle h, gfp_t flags) {
+[[gnu::always_inline]] inline void* kmem_cache_zalloc(kmem_cache_handle h, gfp_t flags) {
     return kmem_cache_alloc(h, flags | __GFP_ZERO);
 }
 
 /// Give an object back, from any thread. It must be of this cache and not NULL.
-inline void kmem_cache_free(kmem_cache* cache, void* object) {
+[[gnu::always_inline]] inline void kmem_cache_free(kmem_cache* cache, void* object) {
     detail::ac_put(detail::this_ac(cache), object);
 }
-inline void kmem_cache_free(kmem_cache_handle h, void* object) {
+[[gnu::always_inline]] inline void kmem_cache_free(kmem_cache_handle h, void* object) {
     detail::ac_put(h.get(), object);
 }
 

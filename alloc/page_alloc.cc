@@ -3,15 +3,15 @@
 // page_alloc.cc - the buddy system.
 //
 // Door: page_alloc.h.
-// Threads: zone.lock guards the free lists, the state bytes and the counters. The state bytes of an
-// allocated block are read without it by those who hold an object in the block: they were written
-// before the block was handed out and stay until it is given back.
-// Origin: mm/page_alloc.c of Linux v5.2 (split and merge); one zone, no migrate types, no per-CPU
-// page lists (slabs are large and keep free slabs of their own).
+// Threads: pages.lock guards the free lists, the state bytes and the counters. The state bytes of
+// an allocated block are read without it by those who hold an object in the block: they were
+// written before the block was handed out and stay until it is given back. Origin: mm/page_alloc.c
+// of Linux v5.2 (split and merge); one zone a node, no migrate types, no per-CPU page lists (slabs
+// are large and keep free slabs of their own).
 //
 // Invariants (page_alloc_is_valid): a block in free list `o` starts at a multiple of 2^o pages, its
 // state byte is STATE_FREE | o, no two buddies of one order are both free, and the sum over all
-// lists is zone.free.
+// lists of a zone is its `free`; a block never crosses into another node's part.
 #include "alloc/page_alloc.h"
 
 #include <algorithm>
@@ -36,20 +36,43 @@ constexpr std::uint8_t STATE_ORDER = 0x3f;
 constexpr std::size_t MAX_BLOCK = std::size_t{1} << (MAX_ORDER - 1);
 constexpr std::size_t RESERVE_MAX = 256; // pages
 
-// One zone over the whole range.
+// The pages of one node: the part [start, end) of the range, populated from its start.
 struct zone {
-    spinlock_t lock;
     page_list free_area[MAX_ORDER];
-    page_source* source = nullptr;
-    std::size_t npages = 0;    // pages of the range
-    std::size_t populated = 0; // pages made usable, from the start of the range
+    std::size_t start = 0;
+    std::size_t end = 0;
+    std::size_t populated = 0; // first page that is not usable yet
     std::size_t free = 0;      // pages in free_area[]
     std::size_t given_back = 0;
-    std::size_t limit = 0; // pages; 0: npages
-    bool started = false;  // range reserved
-    bool failed = false;   // nothing could be reserved
+    std::size_t limit = 0; // pages; 0: none of its own
 };
-constinit zone zone;
+constinit zone zones[MAX_NUMNODES];
+
+// All of them together.
+struct {
+    spinlock_t lock; // guards the zones as well
+    page_source* source = nullptr;
+    std::size_t npages = 0;     // pages of the range
+    std::size_t node_pages = 0; // pages of each node's part
+    std::size_t limit = 0;      // pages; 0: npages
+    bool started = false;       // range reserved
+    bool failed = false;        // nothing could be reserved
+} constinit pages;
+
+zone& zone_of(std::size_t pfn) {
+    return zones[std::min<std::size_t>(pfn / pages.node_pages, std::size_t(nr_node_ids()) - 1)];
+}
+
+std::size_t sum(std::size_t zone::*field) {
+    std::size_t n = 0;
+    for (int nid = 0; nid < nr_node_ids(); ++nid)
+        n += zones[nid].*field;
+    return n;
+}
+
+std::size_t populated_pages() {
+    return sum(&zone::populated) - sum(&zone::start);
+}
 
 std::uint8_t& state_of(std::size_t pfn) {
     return detail::mem.state[pfn];
@@ -58,20 +81,22 @@ std::uint8_t& state_of(std::size_t pfn) {
 void free_area_add(std::size_t pfn, unsigned order, bool given_back) {
     state_of(pfn) =
         static_cast<std::uint8_t>(detail::STATE_FREE | (given_back ? STATE_GIVEN_BACK : 0) | order);
-    zone.free_area[order].add(page_at(pfn));
-    zone.free += std::size_t{1} << order;
+    zone& z = zone_of(pfn);
+    z.free_area[order].add(page_at(pfn));
+    z.free += std::size_t{1} << order;
     if (given_back)
-        zone.given_back += std::size_t{1} << order;
+        z.given_back += std::size_t{1} << order;
 }
 
 // Takes a block out of its list; returns whether its memory is with the system.
 bool free_area_del(std::size_t pfn, unsigned order) {
     const bool given_back = state_of(pfn) & STATE_GIVEN_BACK;
     state_of(pfn) = 0;
-    zone.free_area[order].del(page_at(pfn));
-    zone.free -= std::size_t{1} << order;
+    zone& z = zone_of(pfn);
+    z.free_area[order].del(page_at(pfn));
+    z.free -= std::size_t{1} << order;
     if (given_back)
-        zone.given_back -= std::size_t{1} << order;
+        z.given_back -= std::size_t{1} << order;
     return given_back;
 }
 
@@ -79,7 +104,7 @@ bool free_area_del(std::size_t pfn, unsigned order) {
 void free_one_page(std::size_t pfn, unsigned order, bool given_back) {
     while (order < MAX_ORDER - 1) {
         const std::size_t buddy = pfn ^ (std::size_t{1} << order);
-        if (buddy >= zone.populated ||
+        if (buddy >= zone_of(pfn).populated ||
             (state_of(buddy) & ~STATE_GIVEN_BACK) != (detail::STATE_FREE | order))
             break;
         given_back = free_area_del(buddy, order) && given_back;
@@ -97,48 +122,58 @@ void expand(std::size_t pfn, unsigned high, unsigned order, bool given_back) {
     }
 }
 
+// Each node gets an equal part of the range, in whole blocks of the largest order.
+void zones_start() {
+    const auto nodes = static_cast<std::size_t>(nr_node_ids());
+    pages.node_pages = pages.npages / nodes / MAX_BLOCK * MAX_BLOCK;
+    for (std::size_t nid = 0; nid < nodes; ++nid) {
+        zones[nid].start = zones[nid].populated = nid * pages.node_pages;
+        zones[nid].end = zones[nid].start + pages.node_pages;
+    }
+}
+
 // Reserves the range and its metadata at first use.
-bool zone_start() {
-    if (zone.started || zone.failed)
-        return zone.started;
-    if (!zone.source)
-        zone.source = anonymous_page_source();
-    page_source* src = zone.source;
-    const std::size_t block_bytes = MAX_BLOCK * PAGE_SIZE;
+bool range_start() {
+    if (pages.started || pages.failed)
+        return pages.started;
+    if (!pages.source)
+        pages.source = anonymous_page_source();
+    page_source* src = pages.source;
+    const std::size_t block_bytes = MAX_BLOCK * PAGE_SIZE * static_cast<unsigned>(nr_node_ids());
     for (std::size_t bytes = src->reserve_bytes; bytes >= block_bytes; bytes /= 2) {
         bytes = bytes / block_bytes * block_bytes;
-        void* base = src->reserve(src, bytes, block_bytes);
+        void* base = src->reserve(src, bytes, MAX_BLOCK * PAGE_SIZE);
         if (!base)
             continue;
-        zone.npages = bytes >> PAGE_SHIFT;
-        void* map = reserve_metadata(zone.npages * (sizeof(page) + 1));
+        pages.npages = bytes >> PAGE_SHIFT;
+        void* map = reserve_metadata(pages.npages * (sizeof(page) + 1));
         if (!map)
             break;
-        detail::mem.granules = zone.npages >> detail::GRANULE_ORDER;
+        detail::mem.granules = pages.npages >> detail::GRANULE_ORDER;
         detail::mem.map = static_cast<page*>(map);
-        detail::mem.state = reinterpret_cast<std::uint8_t*>(detail::mem.map + zone.npages);
+        detail::mem.state = reinterpret_cast<std::uint8_t*>(detail::mem.map + pages.npages);
         detail::mem.base = static_cast<std::byte*>(base);
         detail::mem.bytes = bytes;
-        return zone.started = true;
+        zones_start();
+        return pages.started = true;
     }
-    zone.failed = true;
+    pages.failed = true;
     return false;
 }
 
-// Makes more of the range usable, enough for a block of `order`. The gap up to the block's
+// Makes more of a node's part usable, enough for a block of `order`. The gap up to the block's
 // alignment becomes free memory too.
-bool zone_grow(unsigned order) {
-    if (!zone_start())
+bool zone_grow(int nid, unsigned order) {
+    zone& z = zones[nid];
+    const std::size_t step = std::size_t{1} << std::max(order, pages.source->chunk_order);
+    const std::size_t end = (z.populated + step - 1) / step * step + step;
+    if (end > z.end)
         return false;
-    const std::size_t step = std::size_t{1} << std::max(order, zone.source->chunk_order);
-    const std::size_t end = (zone.populated + step - 1) / step * step + step;
-    if (end > zone.npages)
+    std::byte* from = detail::mem.base + (z.populated << PAGE_SHIFT);
+    if (pages.source->populate(pages.source, from, (end - z.populated) << PAGE_SHIFT, nid) != 0)
         return false;
-    std::byte* from = detail::mem.base + (zone.populated << PAGE_SHIFT);
-    if (zone.source->populate(zone.source, from, (end - zone.populated) << PAGE_SHIFT, 0) != 0)
-        return false;
-    std::size_t pfn = zone.populated;
-    zone.populated = end;
+    std::size_t pfn = z.populated;
+    z.populated = end;
     while (pfn < end) {
         unsigned o = MAX_ORDER - 1;
         while ((pfn & ((std::size_t{1} << o) - 1)) || pfn + (std::size_t{1} << o) > end)
@@ -149,34 +184,51 @@ bool zone_grow(unsigned order) {
     return true;
 }
 
-// May `pages` more be used under the limit, given who asks?
-bool watermark_ok(gfp_t gfp, std::size_t pages) {
-    const std::size_t limit = zone.limit ? zone.limit : zone.npages;
-    std::size_t reserve = zone.limit ? std::min(limit / 64, RESERVE_MAX) : 0;
-    if (gfp & __GFP_MEMALLOC)
+// May `n` pages more be used under the limit, given who asks?
+bool watermark_ok(gfp_t gfp, std::size_t n) {
+    const std::size_t limit = pages.limit ? pages.limit : pages.npages;
+    std::size_t reserve = pages.limit ? std::min(limit / 64, RESERVE_MAX) : 0;
+    if ((gfp & __GFP_MEMALLOC) && !(gfp & __GFP_NOMEMALLOC))
         reserve = 0;
     else if (gfp & __GFP_HIGH)
         reserve /= 2;
-    return zone.populated - zone.free + pages + reserve <= limit;
+    return populated_pages() - sum(&zone::free) + n + reserve <= limit;
 }
 
-// A block from the free lists (mm/page_alloc.c: rmqueue).
-page* rmqueue(gfp_t gfp, unsigned order) {
-    const spin_guard guard(zone.lock);
-    if (!zone_start() || !watermark_ok(gfp, std::size_t{1} << order))
+// A block of one node. REQUIRES pages.lock and a range.
+page* rmqueue_node(int nid, unsigned order) {
+    zone& z = zones[nid];
+    const std::size_t n = std::size_t{1} << order;
+    if (z.limit && z.populated - z.start - z.free + n > z.limit)
         return nullptr;
     for (int pass = 0; pass < 2; ++pass) {
         for (unsigned o = order; o < MAX_ORDER; ++o) {
-            if (zone.free_area[o].empty())
+            if (z.free_area[o].empty())
                 continue;
-            page* p = zone.free_area[o].first;
+            page* p = z.free_area[o].first;
             const std::size_t pfn = page_to_pfn(p);
             expand(pfn, o, order, free_area_del(pfn, o));
-            std::memset(&state_of(pfn), static_cast<int>(order), std::size_t{1} << order);
+            std::memset(&state_of(pfn), static_cast<int>(order), n);
             return p;
         }
-        if (!zone_grow(order))
+        if (!zone_grow(nid, order))
             break;
+    }
+    return nullptr;
+}
+
+// A block from the free lists (mm/page_alloc.c: rmqueue): of node `*nid`, else (without
+// __GFP_THISNODE) of the next node that has one, which *nid then names.
+page* rmqueue(int* nid, gfp_t gfp, unsigned order) {
+    const spin_guard guard(pages.lock);
+    if (!range_start() || !watermark_ok(gfp, std::size_t{1} << order))
+        return nullptr;
+    const int nodes = (gfp & __GFP_THISNODE) ? 1 : nr_node_ids();
+    const int first = *nid;
+    for (int i = 0; i < nodes; ++i) {
+        *nid = (first + i) % nr_node_ids();
+        if (page* p = rmqueue_node(*nid, order))
+            return p;
     }
     return nullptr;
 }
@@ -184,15 +236,19 @@ page* rmqueue(gfp_t gfp, unsigned order) {
 } // namespace
 
 page* alloc_pages_node(int nid, gfp_t gfp, unsigned order) {
-    if (order >= MAX_ORDER || (gfp & __GFP_NOFAIL) || nid >= MAX_NUMNODES ||
+    if (nid == NUMA_NO_NODE)
+        nid = numa_mem_id();
+    if (order >= MAX_ORDER || (gfp & __GFP_NOFAIL) || nid < 0 || nid >= nr_node_ids() ||
         should_fail_alloc_page(gfp, order))
         return nullptr;
-    page* p = rmqueue(gfp, order);
+    const int wanted = nid;
+    page* p = rmqueue(&nid, gfp, order);
     if (!p && (gfp & __GFP_DIRECT_RECLAIM) && !(gfp & __GFP_NORETRY) && try_to_free_pages(order))
-        p = rmqueue(gfp, order);
+        p = rmqueue(&(nid = wanted), gfp, order);
     if (!p)
         return nullptr;
     *p = page{};
+    p->nid = static_cast<std::uint8_t>(nid);
     if (gfp & __GFP_ZERO)
         std::memset(page_address(p), 0, PAGE_SIZE << order);
     return p;
@@ -204,8 +260,8 @@ page* alloc_pages(gfp_t gfp, unsigned order) {
 
 void __free_pages(page* p, unsigned order) {
     const std::size_t pfn = page_to_pfn(p);
-    const spin_guard guard(zone.lock);
-    if (pfn >= zone.populated || state_of(pfn) != order) {
+    const spin_guard guard(pages.lock);
+    if (pfn >= zone_of(pfn).populated || state_of(pfn) != order) {
         report("BUG: __free_pages of %p, order %u: not an allocated block of that order",
                page_address(p), order);
         return;
@@ -216,116 +272,165 @@ void __free_pages(page* p, unsigned order) {
 std::size_t page_alloc_trim(std::size_t keep_bytes) {
     const std::size_t keep = keep_bytes >> PAGE_SHIFT;
     std::size_t trimmed = 0;
-    const spin_guard guard(zone.lock);
+    const spin_guard guard(pages.lock);
+    std::size_t kept = sum(&zone::free) - sum(&zone::given_back);
     for (unsigned o = MAX_ORDER; o-- > detail::GRANULE_ORDER;) {
-        for (page* p = zone.free_area[o].first; p; p = p->next) {
-            if (zone.free - zone.given_back <= keep)
-                return trimmed;
-            const std::size_t pfn = page_to_pfn(p);
-            if (state_of(pfn) & STATE_GIVEN_BACK)
-                continue;
-            trimmed += zone.source->give_back(zone.source, page_address(p), PAGE_SIZE << o, p->nid);
-            state_of(pfn) |= STATE_GIVEN_BACK;
-            zone.given_back += std::size_t{1} << o;
+        for (int nid = 0; nid < nr_node_ids(); ++nid) {
+            for (page* p = zones[nid].free_area[o].first; p && kept > keep; p = p->next) {
+                const std::size_t pfn = page_to_pfn(p);
+                if (state_of(pfn) & STATE_GIVEN_BACK)
+                    continue;
+                trimmed +=
+                    pages.source->give_back(pages.source, page_address(p), PAGE_SIZE << o, nid);
+                state_of(pfn) |= STATE_GIVEN_BACK;
+                zones[nid].given_back += std::size_t{1} << o;
+                kept -= std::size_t{1} << o;
+            }
         }
     }
     return trimmed;
 }
 
 std::size_t page_give_back(void* addr, std::size_t bytes) {
-    return zone.source->give_back(zone.source, addr, bytes, 0);
+    const int nid = static_cast<int>(&zone_of(virt_to_pfn(addr)) - zones);
+    return pages.source->give_back(pages.source, addr, bytes, nid);
+}
+
+bool page_alloc_started() {
+    const spin_guard guard(pages.lock);
+    return pages.started;
 }
 
 int set_page_source(page_source* source) {
-    const spin_guard guard(zone.lock);
-    if (zone.started)
+    const spin_guard guard(pages.lock);
+    if (pages.started)
         return -EBUSY;
-    zone.source = source;
-    zone.failed = false;
+    pages.source = source;
+    pages.failed = false;
     return 0;
 }
 
-void page_alloc_set_limit(std::size_t bytes) {
-    const spin_guard guard(zone.lock);
-    zone.limit = bytes >> PAGE_SHIFT;
+void page_alloc_set_limit(std::size_t bytes, int nid) {
+    const spin_guard guard(pages.lock);
+    if (nid == NUMA_NO_NODE)
+        pages.limit = bytes >> PAGE_SHIFT;
+    else if (nid >= 0 && nid < MAX_NUMNODES)
+        zones[nid].limit = bytes >> PAGE_SHIFT;
 }
 
-page_alloc_stats page_alloc_get_stats() {
-    const spin_guard guard(zone.lock);
+page_alloc_stats page_alloc_get_stats(int nid) {
+    const spin_guard guard(pages.lock);
     page_alloc_stats s{};
-    s.reserved = zone.npages;
-    s.populated = zone.populated;
-    s.free = zone.free;
-    s.given_back = zone.given_back;
-    s.limit = zone.limit ? zone.limit : zone.npages;
-    for (unsigned o = 0; o < MAX_ORDER; ++o)
-        s.free_blocks[o] = zone.free_area[o].count;
-    s.source = zone.source ? zone.source->name : "none";
+    s.source = pages.source ? pages.source->name : "none";
+    for (int n = 0; n < nr_node_ids(); ++n) {
+        if (nid != NUMA_NO_NODE && n != nid)
+            continue;
+        const zone& z = zones[n];
+        s.reserved += z.end - z.start;
+        s.populated += z.populated - z.start;
+        s.free += z.free;
+        s.given_back += z.given_back;
+        for (unsigned o = 0; o < MAX_ORDER; ++o)
+            s.free_blocks[o] += z.free_area[o].count;
+    }
+    const std::size_t own = nid == NUMA_NO_NODE ? 0 : zones[nid].limit;
+    s.limit = own ? own : pages.limit ? pages.limit : s.reserved;
     return s;
 }
 
 std::string buddyinfo() {
-    const page_alloc_stats s = page_alloc_get_stats();
-    std::string text = "Node 0, zone   Normal ";
-    for (const std::size_t n : s.free_blocks) {
-        char field[32];
-        std::snprintf(field, sizeof field, "%6zu ", n);
+    std::string text;
+    for (int nid = 0; nid < nr_node_ids(); ++nid) {
+        const page_alloc_stats s = page_alloc_get_stats(nid);
+        char field[48];
+        std::snprintf(field, sizeof field, "Node %d, zone   Normal ", nid);
         text += field;
+        for (const std::size_t n : s.free_blocks) {
+            std::snprintf(field, sizeof field, "%6zu ", n);
+            text += field;
+        }
+        text += "\n";
     }
-    return text + "\n";
+    return text;
 }
 
 namespace {
 
-// What is wrong with a block of free list `o`; NULL when nothing is.
-const char* check_free_block(std::size_t pfn, unsigned o) {
+// What is wrong with a block of free list `o` of a zone; NULL when nothing is.
+const char* check_free_block(const zone& z, std::size_t pfn, unsigned o) {
     const std::size_t buddy = pfn ^ (std::size_t{1} << o);
+    if (pfn < z.start || pfn >= z.populated)
+        return "block of another node";
     if (pfn & ((std::size_t{1} << o) - 1))
         return "block not aligned to its order";
     if ((state_of(pfn) & ~STATE_GIVEN_BACK) != (detail::STATE_FREE | o))
         return "state byte does not name the list";
-    if (o < MAX_ORDER - 1 && buddy < zone.populated &&
+    if (o < MAX_ORDER - 1 && buddy < z.populated &&
         (state_of(buddy) & ~STATE_GIVEN_BACK) == (detail::STATE_FREE | o))
         return "two free buddies not merged";
     return nullptr;
 }
 
-} // namespace
+// The free pages of a zone by its state bytes: every page belongs to exactly one block.
+std::size_t walk_zone(const zone& z, const char** wrong) {
+    std::size_t free = 0;
+    for (std::size_t pfn = z.start; pfn < z.populated && !*wrong;) {
+        const std::uint8_t s = state_of(pfn);
+        const unsigned o = s & STATE_ORDER;
+        if (o >= MAX_ORDER)
+            *wrong = "state byte out of range";
+        if (s & detail::STATE_FREE)
+            free += std::size_t{1} << o;
+        pfn += std::size_t{1} << o;
+    }
+    return free;
+}
 
-bool page_alloc_is_valid(std::string* why) {
-    const spin_guard guard(zone.lock);
+const char* check_zone(const zone& z) {
     const char* wrong = nullptr;
     std::size_t free = 0;
     std::size_t given_back = 0;
     for (unsigned o = 0; o < MAX_ORDER && !wrong; ++o) {
         std::size_t count = 0;
-        for (page* p = zone.free_area[o].first; p && !wrong; p = p->next, ++count) {
+        for (const page* p = z.free_area[o].first; p && !wrong; p = p->next, ++count) {
             const std::size_t pfn = page_to_pfn(p);
-            wrong = check_free_block(pfn, o);
+            wrong = check_free_block(z, pfn, o);
             free += std::size_t{1} << o;
             given_back += (state_of(pfn) & STATE_GIVEN_BACK) ? std::size_t{1} << o : 0;
         }
-        if (!wrong && count != zone.free_area[o].count)
+        if (!wrong && count != z.free_area[o].count)
             wrong = "length of a free list";
     }
-    // Every page belongs to exactly one block: walk the range by the state bytes.
-    std::size_t walked_free = 0;
-    for (std::size_t pfn = 0; pfn < zone.populated && !wrong;) {
-        const std::uint8_t s = state_of(pfn);
-        const unsigned o = s & STATE_ORDER;
-        if (o >= MAX_ORDER)
-            wrong = "state byte out of range";
-        if (s & detail::STATE_FREE)
-            walked_free += std::size_t{1} << o;
-        pfn += std::size_t{1} << o;
-    }
-    if (!wrong && (free != zone.free || walked_free != zone.free))
+    const std::size_t walked_free = wrong ? 0 : walk_zone(z, &wrong);
+    if (!wrong && (free != z.free || walked_free != z.free))
         wrong = "free pages do not add up";
-    if (!wrong && given_back != zone.given_back)
+    if (!wrong && given_back != z.given_back)
         wrong = "given back pages do not add up";
+    return wrong;
+}
+
+} // namespace
+
+bool page_alloc_is_valid(std::string* why) {
+    const spin_guard guard(pages.lock);
+    const char* wrong = nullptr;
+    for (int nid = 0; nid < nr_node_ids() && !wrong; ++nid)
+        wrong = check_zone(zones[nid]);
     if (wrong && why)
         *why = wrong;
     return wrong == nullptr;
+}
+
+void for_each_slab(const kmem_cache* cache, void (*fn)(page* slab, void* arg), void* arg) {
+    const spin_guard guard(pages.lock);
+    for (int nid = 0; nid < nr_node_ids(); ++nid) {
+        for (std::size_t pfn = zones[nid].start; pfn < zones[nid].populated;) {
+            const std::uint8_t s = state_of(pfn);
+            if (!(s & detail::STATE_FREE) && page_at(pfn)->slab_cache == cache)
+                fn(page_at(pfn), arg);
+            pfn += std::size_t{1} << (s & STATE_ORDER);
+        }
+    }
 }
 
 } // namespace slabfwd

@@ -16,8 +16,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "gfp.h"
+#include "numa.h"
 
 namespace slabfwd {
 
@@ -27,9 +29,6 @@ inline constexpr unsigned PAGE_SHIFT = 12;
 inline constexpr std::size_t PAGE_SIZE = std::size_t{1} << PAGE_SHIFT;
 /// Orders 0 .. MAX_ORDER - 1 can be asked for.
 inline constexpr unsigned MAX_ORDER = 15;
-/// Nodes that a process can have.
-inline constexpr int MAX_NUMNODES = 8;
-inline constexpr int NUMA_NO_NODE = -1;
 
 /// What call_rcu() hangs in its queue; lies in the memory that waits.
 struct rcu_head {
@@ -44,8 +43,14 @@ struct page {
     page* prev;             ///< idem
     kmem_cache* slab_cache; ///< cache whose slab this is; NULL for other pages
     void* s_mem;            ///< first object of the slab
-    void* freelist;         ///< freelist index of the slab (array or bitmap, on or off the slab)
-    std::uint32_t active;   ///< objects of the slab that are given out (to arrays or callers)
+    union {
+        void* freelist; ///< SLAB: freelist index of the slab (array or bitmap, on or off the slab)
+        std::uint64_t counters; ///< SLUB: first free object, objects in use, frozen (slub.h)
+    };
+    union {
+        std::uint32_t active;  ///< SLAB: objects of the slab that are given out
+        std::uint32_t objects; ///< SLUB: objects of the slab
+    };
     std::uint16_t hint;     ///< bitmap: no free object lies in a word before this one
     std::uint8_t slab_list; ///< which list the slab is on (enum slab_list in slab.h)
     std::uint8_t nid;       ///< node of the page
@@ -70,15 +75,24 @@ struct page_source {
     unsigned chunk_order;      ///< memory is populated in blocks of this order at least
 };
 
-/// The default source: anonymous memory, MADV_HUGEPAGE.
+/// The default source: anonymous memory, MADV_HUGEPAGE; bound to its node where nodes are real.
 page_source* anonymous_page_source();
+/// Pages of /proc/sys/vm/nr_hugepages (2 MiB each). Where the pool has run dry the allocation
+/// fails as any other: there is no silent change to small pages.
+page_source* hugetlb_page_source();
+/// Either of them, or one that another part of the process has registered, by its name
+/// ("anonymous", "hugetlb", "dpdk"); NULL: no such source.
+page_source* find_page_source(std::string_view name);
+/// Makes a source known to find_page_source(). It must outlive the process.
+void register_page_source(page_source* source);
 
 /// Use `source` from now on. 0, or -EBUSY once the first page was handed out.
 int set_page_source(page_source* source);
 
 /// Hard upper bound on the memory in use, in bytes; 0: as much as is reserved. The last 1/64 of
-/// it (at most 1 MiB) is the reserve that only GFP_ATOMIC (half) and __GFP_MEMALLOC may use.
-void page_alloc_set_limit(std::size_t bytes);
+/// it (at most 1 MiB) is the reserve that only GFP_ATOMIC (half) and __GFP_MEMALLOC may use (never
+/// together with __GFP_NOMEMALLOC). With `nid` the bound is that node's own, without a reserve.
+void page_alloc_set_limit(std::size_t bytes, int nid = NUMA_NO_NODE);
 
 /// What the page allocator has, in pages.
 struct page_alloc_stats {
@@ -90,15 +104,17 @@ struct page_alloc_stats {
     std::size_t free_blocks[MAX_ORDER]; ///< blocks in each free list
     const char* source;                 ///< name of the page source
 };
-page_alloc_stats page_alloc_get_stats();
+/// Of one node, or of all together.
+page_alloc_stats page_alloc_get_stats(int nid = NUMA_NO_NODE);
 
-/// Text in the manner of /proc/buddyinfo.
+/// Text in the manner of /proc/buddyinfo, a line a node.
 std::string buddyinfo();
 
 /// 2^order pages in a row, aligned to their size. NULL when out of memory. __GFP_ZERO is honoured;
 /// __GFP_NOFAIL is refused (NULL).
 page* alloc_pages(gfp_t gfp, unsigned order);
-/// As alloc_pages(), from node `nid` (NUMA_NO_NODE: any).
+/// As alloc_pages(), from node `nid` (NUMA_NO_NODE: the caller's) or, without __GFP_THISNODE, from
+/// another when that one has none.
 page* alloc_pages_node(int nid, gfp_t gfp, unsigned order);
 /// Give back what alloc_pages() returned; `order` must be the same.
 void __free_pages(page* page, unsigned order);

@@ -18,7 +18,9 @@
 
 #include "alloc/failslab.h"
 #include "alloc/slab.h"
+#include "alloc/slab_live.h"
 #include "alloc/slabinfo.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
@@ -42,10 +44,20 @@ public:
         }
         ac->limit = std::min<std::uint32_t>(cache->limit, ac->capacity);
         ac->batchcount = std::min<std::uint32_t>(cache->batchcount, ac->limit);
+        ac->hard_limit = 0;
+        ac->live_tag = 0;
     }
     static void close(kmem_cache* cache, array_cache* ac) {
-        if (!cache->hooks.load(std::memory_order_relaxed))
+        const std::uint32_t hooks = cache->hooks.load(std::memory_order_acquire);
+        if (!hooks) {
+            if (nr_node_ids() > 1) // whose node is it? every free has to look
+                ac->limit = 0;
             return;
+        }
+        if ((hooks & HOOK_ALL) == HOOK_HARDENED && nr_node_ids() == 1) {
+            ac->hard_limit = std::uint32_t{ac->limit};
+            ac->live_tag = hooks >> HOOK_TAG_SHIFT;
+        }
         ac->held += ac->avail;
         ac->avail = 0;
         ac->limit = 0;
@@ -80,6 +92,8 @@ void raise_to(std::atomic<std::uint64_t>& mark, std::uint64_t value) {
         slab->hint = word;
         index = word * 64u + static_cast<unsigned>(std::countr_zero(map[word]));
         map[word] &= map[word] - 1;
+        if (cache->random_seq)
+            index = random_object(cache, slab, index);
     } else {
         index = static_cast<freelist_idx_t*>(slab->freelist)[slab->active];
     }
@@ -91,6 +105,8 @@ void raise_to(std::atomic<std::uint64_t>& mark, std::uint64_t value) {
 [[gnu::no_sanitize_address]] bool slab_put_obj(kmem_cache* cache, page* slab, std::size_t index,
                                                void* obj) {
     if (cache->flags & CFLGS_BITMAP) {
+        if (cache->random_seq)
+            index = random_place(cache, slab, index);
         std::uint64_t& word = bitmap_of(slab)[index / 64];
         const std::uint64_t bit = std::uint64_t{1} << (index % 64);
         if (word & bit)
@@ -172,14 +188,16 @@ void account_allocs(kmem_cache* cache, kmem_cache_node* n, std::size_t got) {
 }
 
 // A new slab; up to `batch` of its objects go to `to`, then it joins the lists.
-std::size_t grow(kmem_cache* cache, gfp_t flags, void** to, std::size_t batch) {
-    page* slab = cache_grow_begin(cache, flags, numa_mem_id());
+std::size_t grow(kmem_cache* cache, gfp_t flags, int nid, void** to, std::size_t batch) {
+    page* slab = cache_grow_begin(cache, flags, nid);
     if (!slab)
         return 0;
     const std::size_t got = alloc_block(cache, slab, to, batch);
     cache_grow_end(cache, slab);
     return got;
 }
+
+} // namespace
 
 // At most `max` objects from one array to the tail of another; returns how many.
 std::size_t transfer_objects(array_cache* to, array_cache* from, std::size_t max) {
@@ -193,14 +211,22 @@ std::size_t transfer_objects(array_cache* to, array_cache* from, std::size_t max
     return nr;
 }
 
+namespace {
+
 void slab_out_of_memory(kmem_cache* cache, gfp_t flags) {
     count(cache->errors);
     if ((flags & __GFP_NOWARN) || !report_ratelimit())
         return;
-    report("SLAB: Unable to allocate memory on node %d, gfp=%#x", numa_mem_id(), flags);
+    report("%s: Unable to allocate memory on node %d, gfp=%#x", is_slub(cache) ? "SLUB" : "SLAB",
+           numa_mem_id(), flags);
     report("  cache: %s, object size: %u, order: %u", cache->name, cache->size, cache->gfporder);
     for (int nid = 0; nid < nr_node_ids(); ++nid) {
         kmem_cache_node* n = get_node(cache, nid);
+        if (is_slub(cache)) {
+            report("  node %d: slabs: %zu, objs: %zu, out: %zu", nid, n->nr_slabs.load(),
+                   n->total_objects.load(), slub_objects_out(cache));
+            continue;
+        }
         const spin_guard guard(n->list_lock);
         const std::size_t objs = n->total_slabs * cache->num;
         report("  node %d: slabs: %zu/%zu, objs: %zu/%zu", nid, n->total_slabs - n->free_slabs,
@@ -213,7 +239,7 @@ void slab_out_of_memory(kmem_cache* cache, gfp_t flags) {
 // A new slab, and a batch of it for the array. Memory may be short meanwhile: a shrinker may free
 // into this very cache, so the array (which may be another one by then) is looked at again.
 void refill_grow(kmem_cache* cache, array_cache*& ac, gfp_t flags, std::size_t batchcount) {
-    page* slab = cache_grow_begin(cache, flags, numa_mem_id());
+    page* slab = cache_grow_begin(cache, gfp_exact_node(flags), numa_mem_id());
     ac = cpu_cache_get(cache);
     array_scope::open(cache, ac);
     if (slab) {
@@ -262,41 +288,76 @@ void* ____cache_alloc(kmem_cache* cache, array_cache*& ac, gfp_t flags) {
     return ac->entry[ac->avail];
 }
 
-// For threads without an array: straight from shared array and slabs. Returns how many.
-std::size_t cache_alloc_node(kmem_cache* cache, gfp_t flags, void** to, std::size_t nr) {
-    kmem_cache_node* n = get_node(cache, numa_mem_id());
+// Straight from the shared array and the slabs that a node has. Returns how many.
+std::size_t take_from_node(kmem_cache* cache, int nid, void** to, std::size_t nr) {
+    kmem_cache_node* n = get_node(cache, nid);
+    const spin_guard guard(n->list_lock);
     std::size_t got = 0;
-    {
-        const spin_guard guard(n->list_lock);
-        if (n->shared && n->shared->avail) {
-            got = std::min<std::size_t>(n->shared->avail, nr);
-            n->shared->avail -= static_cast<std::uint32_t>(got);
-            std::memcpy(to, n->shared->entry + n->shared->avail, sizeof(void*) * got);
-        }
-        const std::size_t more = alloc_from_slabs(cache, n, to + got, nr - got);
-        account_allocs(cache, n, more);
-        got += more;
+    if (n->shared && n->shared->avail) {
+        got = std::min<std::size_t>(n->shared->avail, nr);
+        n->shared->avail -= static_cast<std::uint32_t>(got);
+        std::memcpy(to, n->shared->entry + n->shared->avail, sizeof(void*) * got);
     }
+    const std::size_t more = alloc_from_slabs(cache, n, to + got, nr - got);
+    account_allocs(cache, n, more);
+    return got + more;
+}
+
+// Past the arrays, of one node only: for threads without an array, and for other nodes than the
+// thread's. Returns how many.
+std::size_t ____cache_alloc_node(kmem_cache* cache, gfp_t flags, int nid, void** to,
+                                 std::size_t nr) {
+    std::size_t got = take_from_node(cache, nid, to, nr);
     while (got < nr) {
-        const std::size_t more = grow(cache, flags, to + got, nr - got);
+        const std::size_t more = grow(cache, gfp_exact_node(flags), nid, to + got, nr - got);
         if (!more)
             break;
         got += more;
     }
-    count(cache->slow_allocs, got);
+    if (nid == numa_mem_id())
+        count(cache->slow_allocs, got);
+    else
+        count(cache->node_allocs, got);
     return got;
 }
 
-void* __do_cache_alloc(kmem_cache* cache, gfp_t flags) {
-    if (array_cache* ac = cpu_array(cache)) {
-        const array_scope scope(cache, ac);
-        return ____cache_alloc(cache, ac, flags);
+// The node asked for has nothing: what others have at hand, then a new slab wherever there is
+// memory. Returns how many.
+std::size_t fallback_alloc(kmem_cache* cache, gfp_t flags, void** to, std::size_t nr) {
+    if (nr_node_ids() == 1 || (flags & __GFP_THISNODE))
+        return 0;
+    std::size_t got = 0;
+    for (int i = 0; i < nr_node_ids() && got < nr; ++i)
+        got += take_from_node(cache, (numa_mem_id() + i) % nr_node_ids(), to + got, nr - got);
+    while (got < nr) {
+        const std::size_t more = grow(cache, flags, numa_mem_id(), to + got, nr - got);
+        if (!more)
+            break;
+        got += more;
     }
-    void* obj = nullptr;
-    return cache_alloc_node(cache, flags, &obj, 1) ? obj : nullptr;
+    count(cache->node_allocs, got);
+    return got;
 }
 
-// False: the allocation is to fail (mm/slab.h).
+void* __do_cache_alloc(kmem_cache* cache, gfp_t flags, int nid) {
+    if (is_slub(cache))
+        return slub_alloc_object(cache, flags, nid);
+    void* obj = nullptr;
+    if (nid != NUMA_NO_NODE && nid != numa_mem_id()) {
+        if (____cache_alloc_node(cache, flags, nid, &obj, 1))
+            return obj;
+    } else if (array_cache* ac = cpu_array(cache)) {
+        const array_scope scope(cache, ac);
+        if ((obj = ____cache_alloc(cache, ac, flags)))
+            return obj;
+    } else if (____cache_alloc_node(cache, flags, numa_mem_id(), &obj, 1)) {
+        return obj;
+    }
+    return fallback_alloc(cache, flags, &obj, 1) ? obj : nullptr;
+}
+
+} // namespace
+
 bool slab_pre_alloc_hook(kmem_cache* cache, gfp_t flags) {
     if (flags & __GFP_NOFAIL)
         return false;
@@ -312,21 +373,39 @@ void slab_post_alloc_hook(kmem_cache* cache, gfp_t flags, std::size_t n, void** 
     }
 }
 
-void* slab_alloc(kmem_cache* cache, gfp_t flags) {
+namespace {
+
+void* slab_alloc_node(kmem_cache* cache, gfp_t flags, int nid, const void* caller) {
+    if (cache->hooks.load(std::memory_order_relaxed) & HOOK_MEMCG)
+        if (kmem_cache* child = memcg_kmem_get_cache(cache); child != cache)
+            return slab_alloc_node(child, flags, nid, caller);
     if (!slab_pre_alloc_hook(cache, flags)) {
         count(cache->errors);
         return nullptr;
     }
-    void* obj = __do_cache_alloc(cache, flags);
-    if (!obj) {
-        slab_out_of_memory(cache, flags);
-        return nullptr;
-    }
+    void* obj = nullptr;
+    do {
+        if (!(obj = __do_cache_alloc(cache, flags, nid))) {
+            slab_out_of_memory(cache, flags);
+            return nullptr;
+        }
+    } while ((cache->hooks.load(std::memory_order_acquire) & (HOOK_DEBUG | HOOK_HARDENED)) &&
+             !alloc_debug_processing(cache, obj, caller));
     slab_post_alloc_hook(cache, flags, 1, &obj);
     return obj;
 }
 
 // ---- freeing
+
+void free_to_child(kmem_cache* child, void* obj) {
+    kmem_cache_node* n = get_node(child, obj_to_nid(child, obj));
+    page_list list;
+    {
+        const spin_guard guard(n->list_lock);
+        free_block(child, &obj, 1, n, &list);
+    }
+    slabs_destroy(child, &list);
+}
 
 // The slab of an object that is handed back, and its index; NULL (and a report) when the address
 // is no object of the cache. The order of the cache's slabs is known: no look at the object.
@@ -341,7 +420,11 @@ page* slab_of(kmem_cache* cache, void* obj, std::size_t* index) {
             return nullptr;
         }
     }
-    const kmem_cache* owner = virt_to_cache(obj);
+    kmem_cache* owner = virt_to_cache(obj);
+    if (owner && owner->memcg_params.root_cache == cache) {
+        free_to_child(owner, obj); // it came by before its thread had heard of children
+        return nullptr;
+    }
     report("BUG %s: free of %p, which is an object of %s", cache->name, obj,
            owner ? owner->name : "no cache");
     return nullptr;
@@ -444,6 +527,8 @@ void cache_flusharray(kmem_cache* cache, array_cache* ac) {
 }
 
 void ___cache_free(kmem_cache* cache, array_cache* ac, void* obj) {
+    if (nr_node_ids() > 1 && cache_free_alien(cache, obj))
+        return;
     if (ac->avail < ac->limit)
         ac->freehit++;
     else
@@ -454,28 +539,73 @@ void ___cache_free(kmem_cache* cache, array_cache* ac, void* obj) {
     ac->avail += 1;
 }
 
-// Straight to the slabs, past arrays.
+// Straight to the slabs, past arrays; those of one node together.
 void cache_free_node(kmem_cache* cache, void** objects, std::size_t nr) {
-    kmem_cache_node* n = get_node(cache, numa_mem_id());
-    page_list list;
-    {
-        const spin_guard guard(n->list_lock);
-        free_block(cache, objects, nr, n, &list);
+    while (nr) {
+        const int nid = obj_to_nid(cache, *objects);
+        std::size_t same = nr_node_ids() == 1 ? nr : 1;
+        while (same < nr && obj_to_nid(cache, objects[same]) == nid)
+            ++same;
+        kmem_cache_node* n = get_node(cache, nid);
+        page_list list;
+        {
+            const spin_guard guard(n->list_lock);
+            free_block(cache, objects, same, n, &list);
+        }
+        slabs_destroy(cache, &list);
+        objects += same;
+        nr -= same;
     }
-    slabs_destroy(cache, &list);
 }
 
 } // namespace
 
+namespace {
+
+// cpu_array() for objects that come back: a full array may need the shared one, which is not made
+// before.
+array_cache* cpu_array_to_fill(kmem_cache* cache) {
+    kmem_cache_node* n = get_node(cache, numa_mem_id());
+    if (n->shared_room.load(std::memory_order_relaxed)) [[unlikely]] {
+        const array_cache* ac = cpu_cache_get(cache);
+        if (ac != cache->gate() && ac->avail + ac->held >= cache->limit)
+            make_shared(cache, n);
+    }
+    return cpu_array(cache);
+}
+
+} // namespace
+
+SLAB_ENTRY void* kmem_cache_alloc_node(kmem_cache* cache, gfp_t flags, int nid) {
+    if (nid != NUMA_NO_NODE && (nid < 0 || nid >= nr_node_ids()))
+        return nullptr;
+    return slab_alloc_node(cache, flags, nid, __builtin_return_address(0));
+}
+
 namespace detail {
 
 void* cache_alloc_slow(kmem_cache* cache, gfp_t flags) {
-    return slab_alloc(cache, flags);
+    return slab_alloc_node(cache, flags, NUMA_NO_NODE, __builtin_return_address(0));
 }
 
 void cache_free_slow(kmem_cache* cache, void* object) {
+    const std::uint32_t hooks = cache->hooks.load(std::memory_order_acquire);
+    if (hooks & HOOK_MEMCG)
+        if (kmem_cache* child = cache_from_obj(cache, object); child != cache)
+            return cache_free_slow(child, object);
+    if ((hooks & (HOOK_DEBUG | HOOK_HARDENED)) &&
+        !free_debug_processing(cache, object, __builtin_return_address(0)))
+        return;
     kasan_poison(cache, object);
-    if (array_cache* ac = cpu_array(cache)) {
+    if ((hooks & HOOK_MEMCG) && cache->memcg_params.dying.load(std::memory_order_relaxed)) {
+        if (is_slub(cache))
+            return slub_free_past_cpu(cache, object);
+        count(cache->slow_frees);
+        return cache_free_node(cache, &object, 1); // may be the end of the cache
+    }
+    if (is_slub(cache))
+        return slub_free_object(cache, object);
+    if (array_cache* ac = cpu_array_to_fill(cache)) {
         const array_scope scope(cache, ac);
         return ___cache_free(cache, ac, object);
     }
@@ -486,19 +616,22 @@ void cache_free_slow(kmem_cache* cache, void* object) {
 namespace {
 
 // The part of a bulk allocation that the array cannot serve.
-std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size_t n, void** objects) {
+SLAB_ENTRY std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size_t n,
+                                       void** objects) {
     if (cache->hooks.load(std::memory_order_relaxed)) {
         for (std::size_t i = 0; i < n; ++i)
-            if (!(objects[i] = slab_alloc(cache, flags)))
+            if (!(objects[i] = ac_get(this_ac(cache), flags)))
                 return i;
         return n;
     }
+    if (is_slub(cache))
+        return slub_alloc_bulk(cache, flags, n, objects);
     std::size_t got = 0;
     while (got < n) {
         array_cache* ac = cpu_array(cache);
         const std::size_t want = n - got;
         if (!ac || want >= ac->capacity) { // too many for the array: from the node at once
-            got += cache_alloc_node(cache, flags, objects + got, want);
+            got += ____cache_alloc_node(cache, flags, numa_mem_id(), objects + got, want);
             break;
         }
         const array_scope scope(cache, ac);
@@ -515,13 +648,20 @@ std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size_t n, void*
         std::memcpy(objects + got, ac->entry + ac->avail, sizeof(void*) * take);
         got += take;
     }
+    if (got < n)
+        got += fallback_alloc(cache, flags, objects + got, n - got);
+    // Debugging was turned on meanwhile: these have not been seen. They came out of a lock, so
+    // whoever marked them free did so before.
+    if (cache->hooks.load(std::memory_order_acquire) & (HOOK_DEBUG | HOOK_HARDENED))
+        for (std::size_t i = 0; i < got; ++i)
+            alloc_debug_processing(cache, objects[i], __builtin_return_address(0));
     return got;
 }
 
 } // namespace
 
-std::size_t cache_alloc_bulk(kmem_cache* cache, array_cache* ac, gfp_t flags, std::size_t n,
-                             void** objects) {
+SLAB_ENTRY std::size_t cache_alloc_bulk(kmem_cache* cache, array_cache* ac, gfp_t flags,
+                                        std::size_t n, void** objects) {
     if (flags & __GFP_NOFAIL)
         return 0;
     std::size_t got = std::min<std::size_t>(ac->avail, n);
@@ -541,7 +681,12 @@ std::size_t cache_alloc_bulk(kmem_cache* cache, array_cache* ac, gfp_t flags, st
     return n;
 }
 
-void cache_free_bulk(kmem_cache* cache, array_cache* ac, std::size_t n, void** objects) {
+SLAB_ENTRY void cache_free_bulk(kmem_cache* cache, array_cache* ac, std::size_t n, void** objects) {
+    if (ac->limit == 0 && cache->hooks.load(std::memory_order_relaxed)) {
+        for (std::size_t i = 0; i < n; ++i)
+            ac_put(this_ac(cache), objects[i]);
+        return;
+    }
     for (std::size_t i = 0; SLABFWD_POISONS && i < n; ++i)
         kasan_poison(cache, objects[i]);
     while (n) {
@@ -549,7 +694,9 @@ void cache_free_bulk(kmem_cache* cache, array_cache* ac, std::size_t n, void** o
         const std::uint32_t limit = ac->limit;
         const std::size_t room = limit > avail ? limit - avail : 0;
         if (!room || n > limit) { // the gate, hooks, a full array, or more than an array holds
-            array_cache* mine = cpu_array(cache);
+            if (is_slub(cache))
+                return slub_free_bulk(cache, n, objects);
+            array_cache* mine = cpu_array_to_fill(cache);
             if (!mine || n > mine->capacity) {
                 count(cache->slow_frees, n);
                 return cache_free_node(cache, objects, n);
@@ -586,10 +733,18 @@ void drain_array(kmem_cache* cache, kmem_cache_node* n, array_cache* ac, std::si
     slabs_destroy(cache, &list);
 }
 
+// The node whose objects an array holds: that of its slot.
+kmem_cache_node* array_node(kmem_cache* cache, const array_cache* ac) {
+    const void* first = ac->avail + ac->held ? ac->entry[0] : nullptr;
+    return get_node(cache, first ? obj_to_nid(cache, first) : numa_mem_id());
+}
+
 // Everything of one slot's array onto the slabs. Owner of the slot only.
 void drain_array_all(kmem_cache* cache, array_cache* ac) {
+    if (is_slub(cache))
+        return slub_cpu_dead(cache, ac);
     const array_scope scope(cache, ac);
-    drain_array(cache, get_node(cache, numa_mem_id()), ac, ac->avail);
+    drain_array(cache, array_node(cache, ac), ac, ac->avail);
 }
 
 void drain_shared(kmem_cache* cache, kmem_cache_node* n, std::size_t nr) {
@@ -608,6 +763,8 @@ void drain_shared(kmem_cache* cache, kmem_cache_node* n, std::size_t nr) {
 
 // Up to `tofree` free slabs go; returns how many.
 std::size_t drain_freelist(kmem_cache* cache, kmem_cache_node* n, std::size_t tofree) {
+    if (is_slub(cache))
+        return slub_drain_node(cache, n, tofree);
     page_list list;
     {
         const spin_guard guard(n->list_lock);
@@ -637,18 +794,26 @@ array_cache* make_array(kmem_cache* cache, array_cache* old) {
     if (making_array)
         return nullptr;
     making_array = true;
-    array_cache* ac = alloc_arraycache(cache, cache->limit);
+    array_cache* ac =
+        is_slub(cache) ? alloc_kmem_cache_cpu(cache) : alloc_arraycache(cache, cache->limit);
     making_array = false;
     if (!ac)
         return nullptr;
     ac->served = cache->request.load(std::memory_order_acquire);
     ac->drained = cache->drain.load(std::memory_order_relaxed);
+    if (is_slub(cache)) {
+        slub_cpu_open(cache, ac);
+        slub_cpu_close(cache, ac);
+        return ac;
+    }
     if (old) { // what it holds moves over; handles that name it come here by the slow way
         const std::uint32_t n = old->avail + old->held;
         std::memcpy(ac->entry, old->entry, sizeof(void*) * n);
         old->avail = 0;
         old->held = 0;
         old->limit = 0;
+        old->hard_limit = 0;
+        old->live_tag = 0;
         ac->avail = n;
         ac->retired = old;
     }
@@ -667,6 +832,8 @@ void serve_requests(kmem_cache* cache, unsigned cpu) {
     if (ac->served == request)
         return;
     ac->served = request; // first: making an array may come by here
+    if (is_slub(cache))
+        return slub_serve_requests(cache, ac);
     if (cache->limit > ac->capacity) {
         if (array_cache* larger = make_array(cache, ac)) {
             cache->cpu_cache[cpu].store(larger, std::memory_order_release);

@@ -7,7 +7,7 @@
 // no lock held, while nobody else knows them.
 // Origin: mm/slab.c of Linux v5.2 (cache_estimate, calculate_slab_order, set_*_slab_cache,
 // alloc_slabmgmt, cache_init_objs, enable_cpucache). `linux_5_2` follows it to the number.
-// `throughput` has slabs of 64 KiB, arrays of 128 KiB worth of objects, and keeps the index as a
+// `throughput` has slabs of 64 KiB, arrays of 192 KiB worth of objects, and keeps the index as a
 // bitmap in a cache of its own: bitmaps at the end of each slab would all fall into one cache set.
 #include <algorithm>
 #include <bit>
@@ -17,6 +17,7 @@
 #include <new>
 
 #include "alloc/slab.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
@@ -28,7 +29,7 @@ constexpr unsigned THROUGHPUT_ORDER_WASTE = 6; // up to here the order grows to 
 constexpr std::size_t THROUGHPUT_KEPT_SLABS = 16;
 
 // Static nodes of the first two caches, until kmalloc() works.
-constinit kmem_cache_node init_kmem_cache_node[2];
+constinit kmem_cache_node init_kmem_cache_node[2 * MAX_NUMNODES];
 constinit unsigned init_nodes_used = 0;
 
 // Caches for bitmaps (throughput). Their own bitmaps are on their slabs.
@@ -36,13 +37,13 @@ constexpr unsigned FREELIST_CACHES = 3;
 constexpr unsigned freelist_sizes[FREELIST_CACHES] = {64, 256, 1024};
 constinit kmem_cache* freelist_caches[FREELIST_CACHES] = {};
 
-// Where arrays of 512 entries live; smaller ones come from kmalloc().
+// Where arrays of 768 entries live; smaller ones come from kmalloc().
 constinit kmem_cache* array_cachep = nullptr;
 constexpr std::size_t ARRAY_HEADER = offsetof(array_cache, entry);
-constexpr unsigned ARRAY_ENTRIES = 512;
+constexpr unsigned ARRAY_ENTRIES = 768;
 
 bool is_static_node(const kmem_cache_node* n) {
-    return n >= init_kmem_cache_node && n < init_kmem_cache_node + 2;
+    return n >= init_kmem_cache_node && n < init_kmem_cache_node + 2 * MAX_NUMNODES;
 }
 
 constexpr std::size_t align_up(std::size_t n, std::size_t a) {
@@ -108,7 +109,7 @@ void set_colour(kmem_cache* cache, std::size_t left_over) {
 }
 
 bool set_objfreelist_slab_cache(kmem_cache* cache, std::size_t size, slab_flags_t flags) {
-    if (cache->ctor || (flags & SLAB_TYPESAFE_BY_RCU))
+    if (cache->ctor || (flags & (SLAB_TYPESAFE_BY_RCU | SLAB_POISON)))
         return false; // a free object must stay as it is
     const std::size_t left = calculate_slab_order(cache, size, flags | CFLGS_OBJFREELIST_SLAB);
     if (!cache->num || freelist_bytes(cache->num, 0) > cache->object_size)
@@ -148,6 +149,18 @@ bool cut_linux(kmem_cache* cache, std::size_t size, slab_flags_t* flags) {
     return set_on_slab_cache(cache, size, *flags);
 }
 
+// Objects at every 256th byte use a quarter of the cache's sets if only their first lines are
+// touched. Where an object less a slab costs little, slabs start at different lines instead.
+void make_room_for_colours(const kmem_cache* cache, std::size_t size, estimate* e) {
+    constexpr unsigned ENOUGH = 64; // objects a slab
+    const std::size_t stride = std::min(size & (0 - size), PAGE_SIZE);
+    if (stride <= cache_line_size || cache->colour_off > cache_line_size || e->num < ENOUGH ||
+        e->left_over >= stride - cache_line_size)
+        return;
+    e->num -= 1;
+    e->left_over += size;
+}
+
 // 64 KiB, or larger where an eighth would be wasted; bitmap off the slab where that can be.
 bool cut_throughput(kmem_cache* cache, std::size_t size, slab_flags_t* flags) {
     *flags |= CFLGS_BITMAP;
@@ -161,6 +174,7 @@ bool cut_throughput(kmem_cache* cache, std::size_t size, slab_flags_t* flags) {
         }
         if (!e.num || (e.left_over * 8 > (PAGE_SIZE << order) && order < THROUGHPUT_ORDER_WASTE))
             continue;
+        make_room_for_colours(cache, size, &e);
         cache->num = e.num;
         cache->gfporder = order;
         *flags = f;
@@ -171,10 +185,10 @@ bool cut_throughput(kmem_cache* cache, std::size_t size, slab_flags_t* flags) {
 }
 
 // The node structure of a cache; static while kmalloc() cannot give one.
-kmem_cache_node* alloc_kmem_cache_node() {
+kmem_cache_node* alloc_kmem_cache_node(int nid) {
     if (slab_state() < PARTIAL_NODE)
         return &init_kmem_cache_node[init_nodes_used++];
-    void* p = kmalloc(sizeof(kmem_cache_node), GFP_KERNEL);
+    void* p = kmalloc_node(sizeof(kmem_cache_node), GFP_KERNEL, nid);
     return p ? new (p) kmem_cache_node : nullptr;
 }
 
@@ -184,6 +198,7 @@ void free_kmem_cache_nodes(kmem_cache* cache) {
         if (!n)
             continue;
         free_arraycache(n->shared);
+        free_alien_caches(n->alien);
         if (!is_static_node(n))
             kfree(n);
         cache->node[nid] = nullptr;
@@ -203,7 +218,7 @@ void kmem_cache_node_init(const kmem_cache* cache, kmem_cache_node* n) {
 
 int init_cache_nodes(kmem_cache* cache) {
     for (int nid = 0; nid < nr_node_ids(); ++nid) {
-        if (!(cache->node[nid] = alloc_kmem_cache_node()))
+        if (!(cache->node[nid] = alloc_kmem_cache_node(nid)))
             return -ENOMEM;
         kmem_cache_node_init(cache, cache->node[nid]);
     }
@@ -274,16 +289,19 @@ void slab_init_tables() {
             freelist_caches[i] =
                 create_kmalloc_cache(names[i], freelist_sizes[i], SLAB_NOLEAKTRACE);
     }
+    unsigned entries = ARRAY_ENTRIES;
+    if (slab_get_allocator() == slab_allocator::slub)
+        entries += NR_SLUB_STAT_ITEMS; // counters stand behind the entries
     const auto size = static_cast<unsigned>(
-        align_up(ARRAY_HEADER + ARRAY_ENTRIES * sizeof(void*), alignof(array_cache)));
+        align_up(ARRAY_HEADER + entries * sizeof(void*), alignof(array_cache)));
     array_cachep = create_kmalloc_cache("array_cache", size, SLAB_NOLEAKTRACE | CFLGS_NO_ARRAY);
 }
 
-// Sizes, alignment, order and index of a cache whose name, object_size, align and ctor are set.
-// 0, -E2BIG (no slab can hold an object), -ENOMEM.
-int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags) {
-    cache->align = std::max<unsigned>(cache->align, BYTES_PER_WORD);
-    std::size_t size = align_up(align_up(cache->object_size, BYTES_PER_WORD), cache->align);
+// Sizes, order and index of a cache. 0 or -E2BIG (no slab can hold an object).
+static int cut_cache(kmem_cache* cache, slab_flags_t flags) {
+    if (flags & CFLGS_SLUB)
+        return calculate_sizes(cache, flags, -1);
+    std::size_t size = lay_out_object(cache, flags, false);
     const bool linux_like = slab_get_tuning() == slab_tuning::linux_5_2;
     if (linux_like && size < SLAB_OBJ_MIN_SIZE) // an index of bytes names 255 objects
         size = align_up(SLAB_OBJ_MIN_SIZE, cache->align);
@@ -296,10 +314,23 @@ int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags) {
     cache->size = static_cast<unsigned>(size);
     cache->reciprocal_buffer_size =
         static_cast<std::uint32_t>(((std::uint64_t{1} << 32) + size - 1) / size);
-    if (flags & CFLGS_OFF_SLAB)
-        cache->freelist_cache = freelist_cache_for(cache->freelist_size);
+    cache->freelist_cache =
+        (flags & CFLGS_OFF_SLAB) ? freelist_cache_for(cache->freelist_size) : nullptr;
+    return 0;
+}
+
+// Sizes, alignment, order and index of a cache whose name, object_size, align and ctor are set.
+// 0, -E2BIG (no slab can hold an object), -ENOMEM.
+int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags) {
+    if (flags & CFLGS_SLUB)
+        return kmem_cache_open(cache, flags);
+    cache->align = std::max<unsigned>(cache->align, BYTES_PER_WORD);
+    if (const int err = cut_cache(cache, flags))
+        return err;
     kmem_cache_init_gate(cache);
-    cache->hooks = slab_default_hooks.load(std::memory_order_relaxed);
+    cache->hooks = slab_default_hooks.load(std::memory_order_relaxed) | memcg_hooks(cache, flags);
+    if (const int err = slab_debug_open(cache))
+        return err;
     cache->limit = BOOT_CPUCACHE_ENTRIES;
     cache->batchcount = 1;
     int err = init_cache_nodes(cache);
@@ -319,6 +350,23 @@ void __kmem_cache_release(kmem_cache* cache) {
         slot.store(cache->gate(), std::memory_order_relaxed);
     }
     free_kmem_cache_nodes(cache);
+    slab_debug_close(cache);
+}
+
+// Cuts a cache without slabs anew, for other debugging flags. REQUIRES that nobody else uses it.
+// 0, -E2BIG (nothing changed), -ENOMEM.
+int cut_cache_again(kmem_cache* cache, slab_flags_t flags) {
+    constexpr slab_flags_t cut = CFLGS_OFF_SLAB | CFLGS_OBJFREELIST_SLAB | CFLGS_BITMAP;
+    const slab_flags_t old = cache->flags;
+    int err = cut_cache(cache, flags & ~cut);
+    if (err) {
+        cut_cache(cache, old & ~cut);
+        return err;
+    }
+    slab_debug_close(cache);
+    if ((err = slab_debug_open(cache)) == 0)
+        err = enable_cpucache(cache);
+    return err;
 }
 
 // After PARTIAL_NODE: the static nodes of the first caches give way to kmalloc'ed ones.
@@ -346,48 +394,58 @@ int replace_static_nodes(kmem_cache* cache) {
 
 // ---- tunables
 
-// Gives a node a shared array of the size that the tunables ask for. Objects of the old one go
-// back to their slabs. 0 or -ENOMEM (the old one stays).
-static int setup_kmem_cache_node(kmem_cache* cache, kmem_cache_node* n) {
-    array_cache* shared = nullptr;
+// Says how large a node's shared array is to be, by the tunables; it is made when the first
+// objects are to be put in (make_shared). Objects of the old one go back to their slabs.
+static void setup_kmem_cache_node(kmem_cache* cache, int nid) {
+    kmem_cache_node* n = get_node(cache, nid);
+    unsigned room = 0;
     if (const std::size_t entries = std::size_t{cache->shared} * cache->batchcount) {
         // The header must not cost another half of a power of two.
         std::size_t bytes = ARRAY_HEADER + entries * sizeof(void*);
         if (const std::size_t pow2 = std::bit_floor(bytes); bytes - pow2 <= ARRAY_HEADER)
             bytes = pow2;
-        const auto room = static_cast<unsigned>((bytes - ARRAY_HEADER) / sizeof(void*));
-        if (!(shared = alloc_arraycache(cache, room)))
-            return -ENOMEM;
+        room = static_cast<unsigned>((bytes - ARRAY_HEADER) / sizeof(void*));
     }
+    if (!n->alien)
+        n->alien.store(alloc_alien_caches(cache, nid), std::memory_order_release);
     page_list list;
     array_cache* old = nullptr;
     {
         const spin_guard guard(n->list_lock);
         old = n->shared;
-        n->shared = shared;
-        n->free_limit = free_limit_of(cache);
+        n->shared = nullptr;
+        n->shared_room = room;
+        n->free_limit = cache->memcg_params.dying ? 0 : free_limit_of(cache);
         if (old)
             free_block(cache, old->entry, old->avail, n, &list);
     }
     slabs_destroy(cache, &list);
     free_arraycache(old);
-    return 0;
+}
+
+// The shared array of a node, when the first flush has come. Without memory the next one tries
+// again; a change of the tunables meanwhile wins.
+void make_shared(kmem_cache* cache, kmem_cache_node* n) {
+    const unsigned room = n->shared_room.exchange(0);
+    array_cache* shared = alloc_arraycache(cache, room);
+    const spin_guard guard(n->list_lock);
+    if (!n->shared && !n->shared_room) {
+        n->shared = shared;
+        if (!shared)
+            n->shared_room = room;
+        return;
+    }
+    free_arraycache(shared);
 }
 
 // REQUIRES slab_mutex (or a cache that nobody knows yet).
-int do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount, unsigned shared) {
-    const unsigned old[] = {cache->limit, cache->batchcount, cache->shared};
+static int __do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount,
+                              unsigned shared) {
     cache->batchcount = batchcount;
     cache->limit = limit;
     cache->shared = shared;
-    for (int nid = 0; nid < nr_node_ids(); ++nid) {
-        if (setup_kmem_cache_node(cache, get_node(cache, nid)) != 0) {
-            cache->limit = old[0];
-            cache->batchcount = old[1];
-            cache->shared = old[2];
-            return -ENOMEM;
-        }
-    }
+    for (int nid = 0; nid < nr_node_ids(); ++nid)
+        setup_kmem_cache_node(cache, nid);
     cache->request.fetch_add(1, std::memory_order_release);
     detail::slab_request_gen.fetch_add(1, std::memory_order_release);
     if (slab_cpu)
@@ -395,8 +453,20 @@ int do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount, uns
     return 0;
 }
 
-// The numbers that fit the size of the objects.
+// A root cache's children get the same numbers.
+int do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount, unsigned shared) {
+    int err = __do_tune_cpucache(cache, limit, batchcount, shared);
+    for (kmem_cache* c = cache->memcg_params.children; c && !err; c = c->memcg_params.children_next)
+        err = __do_tune_cpucache(c, limit, batchcount, shared);
+    return err;
+}
+
+// The numbers that fit the size of the objects; a child's are its root's.
 int enable_cpucache(kmem_cache* cache) {
+    if (is_slub(cache))
+        return 0; // slots get their structures at first use
+    if (const kmem_cache* root = cache->memcg_params.root_cache)
+        return do_tune_cpucache(cache, root->limit, root->batchcount, root->shared);
     const unsigned size = cache->size;
     unsigned limit = 0;
     unsigned shared = 0;
@@ -407,9 +477,11 @@ int enable_cpucache(kmem_cache* cache) {
         shared = size <= PAGE_SIZE ? 8 : 0;
         return do_tune_cpucache(cache, limit, (limit + 1) / 2, shared);
     }
-    limit = std::bit_floor(std::clamp(131072u / size, 1u, ARRAY_ENTRIES));
+    // Three batches: who frees two of them and allocates two again, over and over, comes to rest
+    // where neither finds the array full or empty.
+    const unsigned batch = std::bit_floor(std::clamp(65536u / size, 1u, ARRAY_ENTRIES / 3));
     shared = size <= 131072 ? 16 : 0;
-    return do_tune_cpucache(cache, limit, (limit + 1) / 2, shared);
+    return do_tune_cpucache(cache, size > 65536 ? 1 : 3 * batch, batch, shared);
 }
 
 // ---- slabs
@@ -418,39 +490,72 @@ namespace {
 
 constinit std::atomic<const slab_rcu_ops*> rcu_ops{nullptr};
 
-page* kmem_getpages(kmem_cache* cache, gfp_t flags, int nid) {
-    return alloc_pages_node(nid, (flags & ~(__GFP_ZERO | __GFP_NOFAIL)) | cache->allocflags,
-                            cache->gfporder);
-}
-
 void asan_unpoison_slab([[maybe_unused]] page* slab, [[maybe_unused]] unsigned order) {
 #if defined(SLABFWD_ASAN)
     __asan_unpoison_memory_region(page_address(slab), PAGE_SIZE << order);
 #endif
 }
 
-void kmem_freepages(page* slab) {
+} // namespace
+
+page* kmem_getpages(kmem_cache* cache, gfp_t flags, int nid, unsigned order) {
+    page* slab =
+        alloc_pages_node(nid, (flags & ~(__GFP_ZERO | __GFP_NOFAIL)) | cache->allocflags, order);
+    if (slab && !memcg_charge_slab(cache, flags, order)) {
+        __free_pages(slab, order);
+        return nullptr;
+    }
+    return slab;
+}
+
+void kmem_freepages(kmem_cache* cache, page* slab) {
     const unsigned order = page_order(page_to_pfn(slab));
     asan_unpoison_slab(slab, order);
     slab->slab_cache = nullptr;
+    memcg_uncharge_slab(cache, order);
     __free_pages(slab, order);
 }
 
-void kmem_rcu_free(rcu_head* head) {
+static void kmem_rcu_free(rcu_head* head) {
     auto* raw = reinterpret_cast<std::byte*>(head) - offsetof(page, rcu);
-    kmem_freepages(reinterpret_cast<page*>(raw));
+    auto* slab = reinterpret_cast<page*>(raw);
+    kmem_freepages(slab->slab_cache, slab);
 }
+
+void kmem_freepages_rcu(kmem_cache* cache, page* slab) {
+    const slab_rcu_ops* ops = rcu_ops.load(std::memory_order_acquire);
+    if ((cache->flags & SLAB_TYPESAFE_BY_RCU) && ops)
+        ops->call_rcu(&slab->rcu, kmem_rcu_free);
+    else
+        kmem_freepages(cache, slab);
+}
+
+bool charge_slab(kmem_cache* cache) {
+    const std::size_t max = cache->max_slabs.load(std::memory_order_relaxed);
+    if (cache->nr_slabs.fetch_add(1, std::memory_order_relaxed) < max || !max)
+        return true;
+    uncharge_slab(cache);
+    return false;
+}
+
+void uncharge_slab(kmem_cache* cache) {
+    cache->nr_slabs.fetch_sub(1, std::memory_order_release);
+}
+
+namespace {
 
 // The memory for the index of a new slab, and the place of its first object.
 bool alloc_slabmgmt(kmem_cache* cache, page* slab, std::size_t colour_off, gfp_t flags) {
     auto* addr = static_cast<std::byte*>(page_address(slab));
-    slab->s_mem = addr + colour_off;
+    slab->s_mem = addr + colour_off + cache->red_left_pad;
     slab->active = 0;
     slab->hint = 0;
     if (cache->flags & CFLGS_OFF_SLAB)
         slab->freelist = kmem_cache_alloc(cache->freelist_cache, flags & ~__GFP_ZERO);
-    else if (cache->flags & CFLGS_OBJFREELIST_SLAB)
-        slab->freelist = index_to_obj(cache, slab, cache->num - 1);
+    else if (cache->flags & CFLGS_OBJFREELIST_SLAB) // the object that is given out last
+        slab->freelist = index_to_obj(
+            cache, slab,
+            cache->random_seq ? random_object(cache, slab, cache->num - 1u) : cache->num - 1u);
     else
         slab->freelist = addr + (PAGE_SIZE << cache->gfporder) - cache->freelist_size;
     return slab->freelist != nullptr;
@@ -459,7 +564,8 @@ bool alloc_slabmgmt(kmem_cache* cache, page* slab, std::size_t colour_off, gfp_t
 void init_freelist(kmem_cache* cache, page* slab) {
     if (!(cache->flags & CFLGS_BITMAP)) {
         for (unsigned i = 0; i < cache->num; ++i)
-            static_cast<freelist_idx_t*>(slab->freelist)[i] = static_cast<freelist_idx_t>(i);
+            static_cast<freelist_idx_t*>(slab->freelist)[i] =
+                static_cast<freelist_idx_t>(cache->random_seq ? random_object(cache, slab, i) : i);
         return;
     }
     std::uint64_t* map = bitmap_of(slab);
@@ -472,6 +578,8 @@ void init_freelist(kmem_cache* cache, page* slab) {
 
 void cache_init_objs(kmem_cache* cache, page* slab) {
     init_freelist(cache, slab);
+    if (cache->live.entry.load(std::memory_order_acquire) || (cache->flags & DEBUG_METADATA_FLAGS))
+        setup_slab_debug(cache, slab);
     if (!cache->ctor && !detail::SLABFWD_POISONS)
         return;
     for (unsigned i = 0; i < cache->num; ++i) {
@@ -480,7 +588,8 @@ void cache_init_objs(kmem_cache* cache, page* slab) {
             cache->ctor(obj);
 #if defined(SLABFWD_ASAN)
         if (!(cache->flags & SLAB_TYPESAFE_BY_RCU))
-            __asan_poison_memory_region(obj, cache->size);
+            __asan_poison_memory_region(static_cast<std::byte*>(obj) - cache->red_left_pad,
+                                        cache->size);
 #endif
     }
 }
@@ -492,25 +601,13 @@ std::size_t next_colour(kmem_cache* cache, kmem_cache_node* n) {
     return colour < cache->colour ? colour * cache->colour_off : 0;
 }
 
-// Counts a slab against the upper bound of the cache before it exists.
-bool charge_slab(kmem_cache* cache) {
-    const std::size_t max = cache->max_slabs.load(std::memory_order_relaxed);
-    if (cache->nr_slabs.fetch_add(1, std::memory_order_relaxed) < max || !max)
-        return true;
-    cache->nr_slabs.fetch_sub(1, std::memory_order_relaxed);
-    return false;
-}
-
 void slab_destroy(kmem_cache* cache, page* slab) {
     void* freelist = slab->freelist;
-    const slab_rcu_ops* ops = rcu_ops.load(std::memory_order_acquire);
-    if ((cache->flags & SLAB_TYPESAFE_BY_RCU) && ops)
-        ops->call_rcu(&slab->rcu, kmem_rcu_free);
-    else
-        kmem_freepages(slab);
-    cache->nr_slabs.fetch_sub(1, std::memory_order_relaxed);
+    kmem_freepages_rcu(cache, slab);
     if (cache->flags & CFLGS_OFF_SLAB)
         kmem_cache_free(cache->freelist_cache, freelist);
+    // Last: a dying child without slabs may be gone right after.
+    uncharge_slab(cache);
 }
 
 } // namespace
@@ -519,7 +616,7 @@ void slab_destroy(kmem_cache* cache, page* slab) {
 page* cache_grow_begin(kmem_cache* cache, gfp_t flags, int nid) {
     if (!charge_slab(cache))
         return nullptr;
-    page* slab = kmem_getpages(cache, flags, nid);
+    page* slab = kmem_getpages(cache, flags, nid, cache->gfporder);
     if (slab) {
         const std::size_t offset = next_colour(cache, get_node(cache, slab->nid));
         if (alloc_slabmgmt(cache, slab, offset, flags)) {
@@ -527,9 +624,9 @@ page* cache_grow_begin(kmem_cache* cache, gfp_t flags, int nid) {
             cache_init_objs(cache, slab);
             return slab;
         }
-        kmem_freepages(slab);
+        kmem_freepages(cache, slab);
     }
-    cache->nr_slabs.fetch_sub(1, std::memory_order_relaxed);
+    uncharge_slab(cache);
     return nullptr;
 }
 

@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "alloc/slab.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
@@ -41,6 +42,8 @@ array_cache* array_of(kmem_cache* cache, unsigned cpu) {
     return ac == cache->gate() ? nullptr : ac;
 }
 
+} // namespace
+
 // Empties the arrays of one cache as far as the caller may: its own and those left behind.
 void drain_cpu_caches(kmem_cache* cache) {
     cache->drain.fetch_add(1, std::memory_order_relaxed);
@@ -56,8 +59,12 @@ void drain_cpu_caches(kmem_cache* cache) {
         },
         cache);
     for (int nid = 0; nid < nr_node_ids(); ++nid)
+        drain_alien_caches(cache, get_node(cache, nid)); // fills shared arrays
+    for (int nid = 0; nid < nr_node_ids(); ++nid)
         drain_shared(cache, get_node(cache, nid), SIZE_MAX);
 }
+
+namespace {
 
 // ---- free pages inside partial slabs
 
@@ -98,7 +105,8 @@ std::size_t give_back_pages(const kmem_cache* cache, const page* slab) {
 
 // Only where nobody minds that free objects lose their contents.
 std::size_t shrink_partial_slabs(kmem_cache* cache, kmem_cache_node* n) {
-    if (!(cache->flags & CFLGS_BITMAP) || cache->ctor || (cache->flags & SLAB_TYPESAFE_BY_RCU))
+    if (!(cache->flags & CFLGS_BITMAP) || cache->ctor ||
+        (cache->flags & (SLAB_TYPESAFE_BY_RCU | DEBUG_METADATA_FLAGS)))
         return 0;
     std::size_t given = 0;
     const spin_guard guard(n->list_lock);
@@ -107,7 +115,11 @@ std::size_t shrink_partial_slabs(kmem_cache* cache, kmem_cache_node* n) {
     return given;
 }
 
+} // namespace
+
 int __kmem_cache_shrink(kmem_cache* cache) {
+    if (is_slub(cache))
+        return slub_cache_shrink(cache);
     drain_cpu_caches(cache);
     bool left = false;
     for (int nid = 0; nid < nr_node_ids(); ++nid) {
@@ -120,19 +132,29 @@ int __kmem_cache_shrink(kmem_cache* cache) {
     return left;
 }
 
+namespace {
+
 // ---- the reaper
 
 // A fifth of the limit of an array that was not used since the last time. Owner only.
 void reap_array(kmem_cache* cache, array_cache* ac) {
     const bool used = ac->touched || ac->avail != ac->last_avail;
     ac->touched = 0;
+    if (is_slub(cache)) {
+        if (!used)
+            slub_cpu_dead(cache, ac);
+        ac->last_avail = std::uint32_t{ac->avail};
+        return;
+    }
     if (!used && ac->avail)
-        drain_array(cache, get_node(cache, numa_mem_id()), ac,
+        drain_array(cache, array_node(cache, ac), ac,
                     std::min<std::size_t>((ac->limit + 4u) / 5u, (ac->avail + 1u) / 2u));
     ac->last_avail = std::uint32_t{ac->avail};
 }
 
 std::size_t reap_node(kmem_cache* cache, kmem_cache_node* n) {
+    if (is_slub(cache))
+        return slub_reap(cache, n) << cache->gfporder;
     std::size_t nr = 0;
     std::size_t want = 0;
     bool touched = false;
@@ -176,8 +198,11 @@ std::size_t cache_reap() {
             reap_array(c, array_of(c, slab_cpu));
         }
         for (int nid = 0; nid < nr_node_ids(); ++nid)
+            reap_alien(c, get_node(c, nid));
+        for (int nid = 0; nid < nr_node_ids(); ++nid)
             pages += reap_node(c, get_node(c, nid));
     });
+    memcg_sweep(nullptr);
     lock.unlock();
     page_alloc_trim(REAP_KEEPS);
     return pages;
@@ -194,7 +219,13 @@ void detail::slab_cpu_serve_slow() {
 }
 
 int kmem_cache_shrink(kmem_cache* cache) {
-    const int left = __kmem_cache_shrink(cache);
+    int left = __kmem_cache_shrink(cache);
+    if (memcg_kmem_enabled.load(std::memory_order_relaxed) && !cache->memcg_params.root_cache) {
+        const spin_guard guard(slab_mutex);
+        memcg_sweep(cache);
+        for (kmem_cache* c = cache->memcg_params.children; c; c = c->memcg_params.children_next)
+            left |= __kmem_cache_shrink(c);
+    }
     page_alloc_trim();
     return left;
 }
@@ -261,7 +292,7 @@ void report_live(const kmem_cache* cache, const page_list& slabs, unsigned* name
     for (const page* slab = slabs.first; slab; slab = slab->next)
         for (std::size_t i = 0; i < cache->num; ++i)
             if (!object_is_free(cache, slab, i) && (*named)++ < LEAKS_NAMED)
-                report("  object %p", index_to_obj(cache, slab, i));
+                report_live_object(cache, index_to_obj(cache, slab, i));
 }
 
 void report_leaks(const kmem_cache* cache, std::size_t live) {
@@ -281,9 +312,13 @@ void report_leaks(const kmem_cache* cache, std::size_t live) {
 // Empties a cache that nobody uses any more, arrays of all slots included. 0, or -EBUSY with a
 // report when objects are live.
 int __kmem_cache_shutdown(kmem_cache* cache) {
+    if (is_slub(cache))
+        return slub_cache_shutdown(cache);
     for (unsigned cpu = 1; cpu < nr_cpu_ids(); ++cpu)
         if (array_cache* ac = array_of(cache, cpu))
             drain_array_all(cache, ac);
+    for (int nid = 0; nid < nr_node_ids(); ++nid)
+        drain_alien_caches(cache, get_node(cache, nid));
     std::size_t live = 0;
     for (int nid = 0; nid < nr_node_ids(); ++nid) {
         kmem_cache_node* n = get_node(cache, nid);

@@ -13,7 +13,9 @@
 #include <charconv>
 #include <cstdio>
 
+#include "alloc/memcg.h"
 #include "alloc/slab.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
@@ -27,6 +29,9 @@ void add_node(kmem_cache* cache, kmem_cache_node* n, slabinfo* s) {
     s->free_objs += n->free_objects;
     if (n->shared)
         s->sharedavail += n->shared->avail;
+    for (int nid = 0; n->alien && nid < nr_node_ids(); ++nid)
+        if (const alien_cache* alien = n->alien[nid])
+            s->alien_objs += alien->ac->avail;
 }
 
 void add_arrays(kmem_cache* cache, slabinfo* s) {
@@ -43,6 +48,24 @@ void add_arrays(kmem_cache* cache, slabinfo* s) {
     }
     s->allocmiss += cache->slow_allocs.load(std::memory_order_relaxed);
     s->freemiss += cache->slow_frees.load(std::memory_order_relaxed);
+}
+
+// SLUB counts slabs as active, whatever they hold, and has no tunables (mm/slub.c, get_slabinfo).
+void add_slub(kmem_cache* cache, slabinfo* s) {
+    std::size_t objs = 0;
+    for (int nid = 0; nid < nr_node_ids(); ++nid) {
+        const kmem_cache_node* n = get_node(cache, nid);
+        s->num_slabs += n->nr_slabs.load(std::memory_order_relaxed);
+        objs += n->total_objects.load(std::memory_order_relaxed);
+    }
+    s->num_objs += objs;
+    s->active_slabs = s->num_slabs;
+    s->free_objs += objs - std::min(slub_objects_out(cache), objs);
+    s->cpu_objs += slub_objects_at_hand(cache);
+    s->allochit += slub_stat(cache, ALLOC_FASTPATH);
+    s->allocmiss += slub_stat(cache, ALLOC_SLOWPATH);
+    s->freehit += slub_stat(cache, FREE_FASTPATH);
+    s->freemiss += slub_stat(cache, FREE_SLOWPATH);
 }
 
 std::string cache_show(const slabinfo& s, bool statistics) {
@@ -68,7 +91,9 @@ std::string cache_show(const slabinfo& s, bool statistics) {
     return text + "\n";
 }
 
-const char* slabinfo_header(bool statistics) {
+} // namespace
+
+std::string slabinfo_header(bool statistics) {
     return statistics
                ? "slabinfo - version: 2.1 (statistics)\n"
                  "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>"
@@ -83,7 +108,10 @@ const char* slabinfo_header(bool statistics) {
                  " : slabdata <active_slabs> <num_slabs> <sharedavail>\n";
 }
 
-// REQUIRES slab_mutex.
+namespace {
+
+// A root cache's numbers are those of its children too (memcg_accumulate_slabinfo). REQUIRES
+// slab_mutex.
 slabinfo read_cache(kmem_cache* cache) {
     slabinfo s;
     s.name = cache->name;
@@ -95,10 +123,18 @@ slabinfo read_cache(kmem_cache* cache) {
     s.sharedfactor = cache->shared;
     s.object_size = cache->object_size;
     s.align = cache->align;
-    for (int nid = 0; nid < nr_node_ids(); ++nid)
-        add_node(cache, get_node(cache, nid), &s);
-    add_arrays(cache, &s);
-    const std::size_t idle = s.free_objs + s.sharedavail + s.cpu_objs;
+    s.allocator = kmem_cache_allocator(cache);
+    for (kmem_cache* c = cache; c;
+         c = c == cache ? c->memcg_params.children : c->memcg_params.children_next) {
+        if (is_slub(c)) {
+            add_slub(c, &s);
+            continue;
+        }
+        for (int nid = 0; nid < nr_node_ids(); ++nid)
+            add_node(c, get_node(c, nid), &s);
+        add_arrays(c, &s);
+    }
+    const std::size_t idle = s.free_objs + s.sharedavail + s.cpu_objs + s.alien_objs;
     s.active_objs = s.num_objs > idle ? s.num_objs - idle : 0;
     s.array_objs = cache->array_objs.load(std::memory_order_relaxed);
     s.num_allocations = cache->num_allocations.load(std::memory_order_relaxed);
@@ -127,8 +163,14 @@ std::vector<slabinfo> slabinfo_list() {
     std::vector<slabinfo> list;
     const spin_guard guard(slab_mutex);
     for (kmem_cache* c = slab_caches.first; c; c = c->next)
-        list.push_back(read_cache(c));
+        if (is_root_cache(c))
+            list.push_back(read_cache(c));
     return list;
+}
+
+// One cache's line. REQUIRES slab_mutex.
+std::string slabinfo_line(kmem_cache* cache) {
+    return cache_show(read_cache(cache), false);
 }
 
 std::string slabinfo_text(bool statistics) {
@@ -139,6 +181,8 @@ std::string slabinfo_text(bool statistics) {
 }
 
 int kmem_cache_tune(kmem_cache* cache, unsigned limit, unsigned batchcount, unsigned shared) {
+    if (is_slub(cache))
+        return -EIO;                   // as the kernel's: SLUB has nothing of the kind
     constexpr unsigned MAX = 1u << 16; // entries an array may have
     if (limit < 1 || batchcount < 1 || batchcount > limit || limit > MAX || shared > MAX ||
         std::uint64_t{shared} * batchcount > (std::uint64_t{1} << 20))

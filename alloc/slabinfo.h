@@ -35,11 +35,13 @@ struct slabinfo {
     std::size_t num_slabs = 0;
     std::size_t sharedavail = 0; ///< objects in the shared arrays
 
+    slab_allocator allocator = slab_allocator::slab;
     unsigned object_size = 0;   ///< bytes that the creator asked for
     unsigned align = 0;         ///< bytes
     std::size_t cpu_objs = 0;   ///< objects in per-CPU arrays
     std::size_t array_objs = 0; ///< of active_objs, those that hold the allocator's own arrays
     std::size_t free_objs = 0;  ///< free objects on slabs
+    std::size_t alien_objs = 0; ///< objects on their way to their node
     std::uint64_t num_allocations = 0; ///< objects moved from slabs to arrays or callers
     std::uint64_t high_mark = 0;       ///< most objects off the slabs at once
     std::uint64_t grown = 0;           ///< slabs made

@@ -15,6 +15,8 @@
 #include "dataplane/control/control.h"
 #include "dataplane/programs.h"
 #include "dataplane/router.h"
+#include "dataplane/slab_memory.h"
+#include "dataplane/slab_options.h"
 #include "dataplane/summary.h"
 
 namespace slabfwd {
@@ -22,7 +24,7 @@ namespace slabfwd {
 namespace {
 
 struct run_options {
-    std::string config, ctl, eal, cores, idle, json;
+    std::string config, ctl, eal, cores, idle, json, slab_memory;
     std::vector<std::string> ports;
     bool no_huge = false, quiet = false;
     uint16_t rxq = 1;
@@ -44,8 +46,13 @@ void describe(CLI::App& app, run_options& o) {
     app.add_option("--rxq", o.rxq, "receive queues per port")->check(CLI::Range(1, 64));
     app.add_option("--rhash-entries", o.rhash_entries, "buckets of the route cache (default: by memory)");
     app.add_option("--mbufs", o.mbufs, "packet buffers (default 16383)")->check(CLI::Range(1023, 1 << 22));
+    add_slab_options(app);
+    app.add_option("--slab-memory", o.slab_memory,
+                   "memory of the slab caches: anonymous (default), hugetlb or dpdk")
+        ->check(CLI::IsMember({"anonymous", "hugetlb", "dpdk"}));
     app.add_option("--json", o.json, "write the summary to FILE as JSON too");
     app.add_flag("--quiet", o.quiet, "no summary on standard output");
+    add_slab_debug_options(app);
 }
 
 int stop_event = -1;
@@ -150,6 +157,9 @@ int run_main(int argc, char** argv) {
     catch_signals();
     if (auto started = eal_start(eal); !started)
         return fail(started.error());
+    if (!o.slab_memory.empty())
+        if (auto set = set_slab_memory(o.slab_memory); !set)
+            return fail(set.error());
     auto made = router_create(ro);
     if (!made)
         return fail(made.error());

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "alloc/gfp.h"
 #include "dataplane/bench/bench_child.h"
 #include "dataplane/bench/bench_report.h"
 
@@ -53,6 +54,8 @@ std::vector<alloc_workload> alloc_workloads();
 /// How the slab allocator is set up: what holds for a process.
 struct slab_setup {
     bool linux_tuning = false;
+    bool slub = false;
+    slab_flags_t flags = 0; ///< of the cache
 };
 
 /// A column of the tables.

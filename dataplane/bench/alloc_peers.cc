@@ -35,6 +35,18 @@ const alloc_peer peers[] = {
     {.column = {"slab_linux", peer_kind::ours},
      .run = run_alloc_job<slab_peer<true>>,
      .slab = {.linux_tuning = true}},
+    {.column = {"slub_handle", peer_kind::ours},
+     .run = run_alloc_job<slab_peer<true>>,
+     .slab = {.slub = true}},
+    {.column = {"slub_cache", peer_kind::ours},
+     .run = run_alloc_job<slab_peer<false>>,
+     .slab = {.slub = true}},
+    {.column = {"slub_linux", peer_kind::ours},
+     .run = run_alloc_job<slab_peer<true>>,
+     .slab = {.linux_tuning = true, .slub = true}},
+    {.column = {"slab_hardened", peer_kind::ours},
+     .run = run_alloc_job<slab_peer<true>>,
+     .slab = {.flags = SLAB_HARDENED}},
 };
 
 } // namespace

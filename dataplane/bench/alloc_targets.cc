@@ -35,6 +35,13 @@ std::vector<alloc_target> alloc_targets() {
         {"bytes of a 200-byte object", "memory_1M/200", "bytes_per_object", "slab_handle", 202, {}},
         {"% of memory after 90 % is freed", "memory_1M", "after_90", "slab_handle", 91, {}},
         {"% of memory after all is freed", "memory_1M", "after_all", "slab_handle", 1, {}},
+        {"pair, hardened, to plain", "pair", "cycles", "slab_hardened", 4, {"slab_handle"}},
+        {"gc, 1M objects, hardened, to plain",
+         "gc_1M",
+         "cycles",
+         "slab_hardened",
+         1.3,
+         {"slab_handle"}},
         {"p99.99 of a call in gc, TSC cycles", "latency_gc_64k", "p99_99", "slab_handle", 156, {}},
     };
 }

@@ -20,6 +20,7 @@
 #include "dataplane/bench/bench_clock.h"
 #include "dataplane/bench/bench_options.h"
 #include "dataplane/bench/malloc_library.h"
+#include "dataplane/slab_options.h"
 
 namespace slabfwd {
 
@@ -80,9 +81,11 @@ private:
     std::map<std::string, std::pair<unsigned, std::string>> seen_;
 };
 
-/// The bare array is for one thread, and needs no memory but what it was made of.
+/// The bare array is for one thread, and needs no memory but what it was made of. Its latencies are
+/// those of the machine: what a call takes at worst that does nothing.
 bool applies(const alloc_peer& peer, const alloc_job& job) {
     return peer.column.kind != peer_kind::reference ||
+           job.work == alloc_work::latency ||
            (job.work < alloc_work::gc_two_threads && job.work != alloc_work::bulk);
 }
 
@@ -155,6 +158,8 @@ int bench_alloc_main(int argc, char** argv) {
     describe_bench_options(app, o);
     app.add_flag("--hugepages", hugepages,
                  "tell the mallocs to use hugepages too, where they can (ours and rte_mempool do)");
+    add_slab_options(app);
+    add_slab_debug_options(app);
     if (const auto status = parse_bench_options(app, argc, argv))
         return *status;
     if (o.list)

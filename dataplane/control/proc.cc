@@ -9,8 +9,9 @@
 #include <mutex>
 #include <ranges>
 
-#include "alloc/slabinfo.h"
+#include "alloc/slab_detail.h"
 #include "dataplane/control/ip_link.h"
+#include "dataplane/control/slab_files.h"
 #include "dataplane/control/values.h"
 #include "neigh/arp.h"
 #include "neigh/inetdevice.h"
@@ -420,7 +421,7 @@ bool cat_command(command& c, std::span<const std::string> words) {
         return c.fail(1, "", "cat: a file below /proc is wanted\n");
     std::string all;
     for (const std::string& word : words) {
-        auto text = proc_file(c.n, word);
+        auto text = word.starts_with("/sys/") ? slab_file(word) : proc_file(c.n, word);
         if (!text)
             return c.fail(1, word, fmt::format("cat: {}: No such file or directory\n", word));
         all += *text;
@@ -429,7 +430,87 @@ bool cat_command(command& c, std::span<const std::string> words) {
     return true;
 }
 
+namespace {
+
+kmem_cache* cache_named(command& c, const std::string& name) {
+    kmem_cache* cache = find_cache(name);
+    if (!cache)
+        c.fail(2, name, fmt::format("Error: there is no cache \"{}\".\n", name));
+    return cache;
+}
+
+// slabinfo tune NAME LIMIT BATCHCOUNT SHARED: as one writes to /proc/slabinfo.
+bool slabinfo_tune(command& c, std::span<const std::string> words) {
+    if (words.size() != 4)
+        return c.fail(255, "", "Error: wanted: slabinfo tune NAME LIMIT BATCHCOUNT SHARED\n");
+    if (!cache_named(c, words[0]))
+        return false;
+    const std::string line = fmt::format("{}", fmt::join(words, " "));
+    if (slabinfo_write(line) == 0)
+        return true;
+    return c.fail(2, words[1],
+                  fmt::format("Error: \"{}\": wanted are limit >= 1, 1 <= batchcount <= limit, "
+                              "shared >= 0.\n",
+                              line));
+}
+
+json detail_json(const slab_detail& d) {
+    json cpus = json::array(), nodes = json::array();
+    for (const slab_cpu_detail& s : d.cpus)
+        cpus.push_back({{"cpu", s.cpu},
+                        {"node", s.nid},
+                        {"avail", s.avail},
+                        {"limit", s.limit},
+                        {"batchcount", s.batchcount},
+                        {"refilled", s.refilled},
+                        {"flushed", s.flushed},
+                        {"allocmiss", s.allocmiss},
+                        {"freemiss", s.freemiss}});
+    for (const slab_node_detail& n : d.nodes)
+        nodes.push_back({{"node", n.nid},
+                         {"partial", n.partial},
+                         {"full", n.full},
+                         {"free", n.free},
+                         {"free_objects", n.free_objects},
+                         {"free_limit", n.free_limit},
+                         {"shared", n.shared},
+                         {"alien", n.alien},
+                         {"occupancy", n.occupancy}});
+    return {{"name", d.info.name},       {"bytes", d.bytes}, {"used_bytes", d.used_bytes},
+            {"fragmentation", d.fragmentation}, {"waste", d.waste}, {"cpus", cpus},
+            {"nodes", nodes}};
+}
+
+// slabinfo detail [NAME...]: per CPU slot, per node, what lies idle.
+bool slabinfo_detail(command& c, std::span<const std::string> words) {
+    std::vector<std::string> names(words.begin(), words.end());
+    if (std::erase_if(names, [](const std::string& w) { return w == "-j" || w == "--json"; }))
+        c.opt.json = true;
+    if (names.empty())
+        for (const slabinfo& s : slabinfo_list())
+            names.push_back(s.name);
+    json list = json::array();
+    for (const std::string& name : names) {
+        kmem_cache* cache = cache_named(c, name);
+        if (!cache)
+            return false;
+        if (c.opt.json)
+            list.push_back(detail_json(get_slab_detail(cache)));
+        else
+            c.to.out(slab_detail_text(cache));
+    }
+    if (c.opt.json)
+        print_json(c, list);
+    return true;
+}
+
+} // namespace
+
 bool slabinfo_command(command& c, std::span<const std::string> words) {
+    if (!words.empty() && words[0] == "tune")
+        return slabinfo_tune(c, words.subspan(1));
+    if (!words.empty() && words[0] == "detail")
+        return slabinfo_detail(c, words.subspan(1));
     if (!report_options(c, words, nullptr))
         return false;
     if (!c.opt.json) {

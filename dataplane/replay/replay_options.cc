@@ -10,6 +10,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "dataplane/slab_options.h"
+
 namespace slabfwd {
 
 namespace {
@@ -54,6 +56,7 @@ void describe(CLI::App& app, replay_options& o, raw_words& raw) {
         "--keep-mac", o.keep_mac,
         "leave destination MACs as captured (else unicast frames count as sent to the port)");
     app.add_flag("--no-arp-answer", o.no_arp_answer, "no simulated hosts that answer ARP");
+    add_slab_options(app);
     app.add_option("--loop", o.loop, "play everything N times")
         ->check(number_from(1))
         ->type_name("N");
@@ -76,6 +79,7 @@ void describe(CLI::App& app, replay_options& o, raw_words& raw) {
     app.add_option("--eal", o.eal, "further options for DPDK's environment, as one string")
         ->type_name("WORDS");
     app.add_flag("--quiet", o.quiet, "no summary on standard output, no progress bar");
+    add_slab_debug_options(app);
 }
 
 /// NAME=FILE; the name becomes a port when it is new. The reason when it is neither.

@@ -57,6 +57,40 @@ TEST(failslab, attributes) {
     EXPECT_TRUE(test::all_valid());
 }
 
+TEST(failslab, space_and_reports) {
+    const kmem_cache_ptr a(kmem_cache_create("fail-space", 200, 0, 0, nullptr));
+    const test::reports r;
+    failslab_set({.space = 1000, .verbose = 2, .only = a.get()});
+    EXPECT_EQ(failures(a.get(), 4), 0) << "as long as more than an object's bytes are left";
+    EXPECT_EQ(r.count(), 0u);
+    EXPECT_EQ(failures(a.get(), 10), 10);
+    EXPECT_TRUE(r.has("FAULT_INJECTION: forcing a failure of 200 bytes of fail-space"));
+    EXPECT_TRUE(r.has("Asked for in ")) << r.text();
+    EXPECT_TRUE(r.has("failures")) << "the stack has the caller: " << r.text();
+    failslab_off();
+}
+
+TEST(failslab, text) {
+    const kmem_cache_ptr a(kmem_cache_create("fail-text", 200, 0, 0, nullptr));
+    const kmem_cache_ptr b(kmem_cache_create("fail-other", 200, 0, 0, nullptr));
+    ASSERT_EQ(setup_failslab("cache=fail-text,interval=4,times=5"), 0);
+    EXPECT_EQ(failures(a.get(), 100), 5);
+    EXPECT_EQ(failures(b.get(), 100), 0);
+    ASSERT_EQ(setup_failslab("10,100,0,-1"), 0);
+    EXPECT_EQ(failures(a.get(), 100), 10);
+    ASSERT_EQ(setup_failslab("nth=7,cache=fail-other"), 0);
+    EXPECT_EQ(failures(b.get(), 6), 0);
+    EXPECT_EQ(failures(b.get(), 1), 1);
+    for (const char* bad : {"", "1,2,3", "1,2,3,4,5", "interval", "interval=x", "depth=1",
+                            "probability=101", "1,101,0,1", "cache-filter=2"})
+        EXPECT_EQ(setup_failslab(bad), -EINVAL) << bad;
+    ASSERT_EQ(setup_failslab("cache=fail-o*"), 0);
+    EXPECT_EQ(failures(a.get(), 10), 0);
+    EXPECT_EQ(failures(b.get(), 10), 10);
+    ASSERT_EQ(setup_failslab("off"), 0);
+    EXPECT_EQ(failures(b.get(), 100), 0);
+}
+
 TEST(failslab, hooks_leave_objects_in_place) {
     const kmem_cache_ptr cache(kmem_cache_create("fail-held", 200, 0, 0, nullptr));
     const auto h = kmem_cache_this_cpu(cache.get());
@@ -74,8 +108,8 @@ TEST(failslab, hooks_leave_objects_in_place) {
 }
 
 // A whole life of a cache, each step of which may fail. Returns whether all went well.
-bool life() {
-    kmem_cache* cache = kmem_cache_create("mortal", 200, 0, SLAB_HWCACHE_ALIGN, nullptr);
+bool life(slab_flags_t flags = 0) {
+    kmem_cache* cache = kmem_cache_create("mortal", 200, 0, SLAB_HWCACHE_ALIGN | flags, nullptr);
     if (!cache) {
         EXPECT_EQ(errno, ENOMEM);
         return false;
@@ -140,6 +174,27 @@ TEST(failslab, at_every_nth_allocation_of_a_life) {
         }
     }
     EXPECT_GT(nth, 700u) << "each of the life's allocations had its turn";
+    EXPECT_TRUE(test::all_valid());
+}
+
+TEST(failslab, at_every_third_allocation_of_a_life_under_debugging) {
+    constexpr slab_flags_t all =
+        SLAB_CONSISTENCY_CHECKS | SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER | SLAB_RANDOM;
+    for (const slab_flags_t flags : {all, SLAB_HARDENED}) {
+        const test::reports r;
+        ASSERT_TRUE(life(flags));
+        const auto before = active();
+        std::uint64_t nth = 1;
+        for (bool done = false; !done; nth += 3) {
+            failslab_set({.nth = nth});
+            life(flags);
+            done = failslab_stats().failed == 0;
+            failslab_off();
+            ASSERT_EQ(active(), before) << "lost when allocation " << nth << " failed";
+        }
+        EXPECT_GT(nth, 700u);
+        EXPECT_FALSE(r.has("BUG")) << r.text();
+    }
     EXPECT_TRUE(test::all_valid());
 }
 

@@ -178,7 +178,8 @@ TEST(kmem_cache, hard_upper_bound) {
     while (void* p = kmem_cache_alloc(cache.get(), GFP_KERNEL))
         objs.push_back(p);
     EXPECT_EQ(objs.size(), cache->num * 2u);
-    EXPECT_TRUE(r.has("SLAB: Unable to allocate memory on node 0"));
+    EXPECT_TRUE(r.has(test::slub ? "SLUB: Unable to allocate memory on node 0"
+                           : "SLAB: Unable to allocate memory on node 0"));
     EXPECT_TRUE(r.has("cache: bound"));
     EXPECT_EQ(get_slabinfo(cache.get()).errors, 1u);
     EXPECT_TRUE(is_valid(cache.get()));
@@ -277,6 +278,8 @@ TEST(kmem_cache, slot_of_an_ended_thread_is_taken_over) {
 }
 
 TEST(kmem_cache, misuse_is_found_at_the_slab) {
+    if (test::slub)
+        GTEST_SKIP() << "of SLAB only";
     const kmem_cache_ptr cache(kmem_cache_create("misused", 200, 0, 0, nullptr));
     const kmem_cache_ptr other(kmem_cache_create("innocent", 200, 0, 0, nullptr));
     ASSERT_EQ(kmem_cache_tune(cache.get(), 1, 1, 0), 0);
@@ -469,6 +472,35 @@ TEST(kmem_cache, per_object_cost) {
                             (cache->freelist_cache ? cache->freelist_cache->size : 0);
         EXPECT_LE(slab / cache->num, most) << size;
     }
+}
+
+// Objects whose size is a multiple of a high power of two start at different cache lines from slab
+// to slab, so that their first lines do not share a few sets of the cache.
+TEST(kmem_cache, slabs_are_coloured) {
+    if (test::slub)
+        GTEST_SKIP() << "of SLAB only";
+    if (test::tuning == slab_tuning::linux_5_2)
+        GTEST_SKIP() << "the kernel colours with what is left over only";
+    for (const std::size_t size : {128u, 256u, 512u, 1024u}) {
+        const kmem_cache_ptr cache(kmem_cache_create("coloured", size, 0, 0, nullptr));
+        const std::size_t per_slab = get_slabinfo(cache.get()).objperslab;
+        const std::size_t colours = size / 64;
+        EXPECT_EQ(per_slab, 65536 / size - 1);
+        std::vector<void*> objects(per_slab * colours);
+        std::vector<unsigned> seen(colours);
+        for (void*& p : objects) {
+            p = kmem_cache_alloc(cache.get(), GFP_KERNEL);
+            ++seen[reinterpret_cast<std::uintptr_t>(p) % size / 64];
+        }
+        for (std::size_t i = 0; i < colours; ++i)
+            EXPECT_EQ(seen[i], per_slab) << size << " colour " << i;
+        for (void* p : objects)
+            kmem_cache_free(cache.get(), p);
+        EXPECT_TRUE(test::is_valid(cache.get()));
+    }
+    // What asks for an alignment keeps it.
+    const kmem_cache_ptr aligned(kmem_cache_create("aligned", 256, 256, 0, nullptr));
+    EXPECT_EQ(get_slabinfo(aligned.get()).objperslab, 256u);
 }
 
 } // namespace

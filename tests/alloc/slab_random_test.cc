@@ -9,6 +9,7 @@
 #include <random>
 
 #include "alloc/failslab.h"
+#include "alloc/slab_debug.h"
 #include "alloc_test.h"
 
 namespace slabfwd {
@@ -34,6 +35,7 @@ public:
         while (!live_.empty())
             free_one(0, 0);
         EXPECT_EQ(get_slabinfo(cache_.get()).active_objs, 0u);
+        EXPECT_EQ(slab_bugs(cache_.get()), 0u);
     }
 
     void alloc_one(unsigned how) {
@@ -87,6 +89,24 @@ public:
         return ::testing::AssertionSuccess();
     }
 
+    // Misuse, which a cache with debugging has to refuse.
+    void misuse(std::mt19937& rng) {
+        if (live_.empty() || !(slab_debug_flags(cache_.get()) & (SLAB_HARDENED | SLAB_POISON)))
+            return;
+        const test::reports quiet;
+        const std::uint64_t before = slab_bugs(cache_.get());
+        const std::size_t i = rng() % live_.size();
+        if (rng() % 2) {
+            const live_object o = live_[i];
+            free_one(i, rng());
+            kmem_cache_free(cache_.get(), o.p);
+        } else {
+            kmem_cache_free(cache_.get(), live_[i].p + 1 + rng() % (size_ - 1));
+        }
+        ASSERT_EQ(slab_bugs(cache_.get()), before + 1);
+        cache_.get()->bugs = before;
+    }
+
     kmem_cache* cache() { return cache_.get(); }
     std::size_t live() const { return live_.size(); }
 
@@ -119,7 +139,14 @@ private:
 
 void control_operation(model& m, std::mt19937& rng) {
     const auto limit = static_cast<unsigned>(1 + rng() % 700);
-    switch (rng() % 7) {
+    switch (rng() % 9) {
+    case 7:
+        slab_debug_change(m.cache(), SLAB_TRACE, false);
+        slab_debug_change(m.cache(), SLAB_CONSISTENCY_CHECKS, rng() % 2);
+        break;
+    case 8:
+        slab_debug_change(m.cache(), SLAB_HARDENED, rng() % 2);
+        break;
     case 0:
         kmem_cache_shrink(m.cache());
         break;
@@ -157,7 +184,14 @@ TEST_P(slab_random, against_model) {
     models.push_back(std::make_unique<model>("random-256", 256, SLAB_HWCACHE_ALIGN, false));
     models.push_back(std::make_unique<model>("random-ctor", 120, SLAB_TYPESAFE_BY_RCU, true));
     models.push_back(std::make_unique<model>("random-5000", 5000, SLAB_RECLAIM_ACCOUNT, false));
-    for (int step = 0; step < 20000; ++step) {
+    constexpr slab_flags_t FZPU =
+        SLAB_CONSISTENCY_CHECKS | SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER;
+    models.push_back(std::make_unique<model>("random-debug", 100, FZPU, false));
+    models.push_back(std::make_unique<model>("random-debug-ctor", 64, FZPU | SLAB_RANDOM, true));
+    models.push_back(std::make_unique<model>("random-hard", 192, SLAB_HARDENED, false));
+    models.push_back(
+        std::make_unique<model>("random-order", 72, SLAB_RANDOM | SLAB_HARDENED, false));
+    for (int step = 0; step < 30000; ++step) {
         model& m = *models[rng() % models.size()];
         const unsigned dice = rng() % 1000;
         // The share of allocations swings, so that caches fill and empty.
@@ -168,7 +202,9 @@ TEST_P(slab_random, against_model) {
             m.free_one(rng() % m.live(), rng());
         else if (dice < 965)
             m.alloc_bulk(1 + rng() % (rng() % 8 ? 64 : 900));
-        else if (dice < 990)
+        else if (dice < 970)
+            m.misuse(rng);
+        else if (dice < 992)
             m.free_bulk(1 + rng() % (rng() % 8 ? 64 : 900), rng);
         else
             control_operation(m, rng);

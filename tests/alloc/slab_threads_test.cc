@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "alloc/failslab.h"
+#include "alloc/slab_debug.h"
 #include "alloc_test.h"
 
 namespace slabfwd {
@@ -66,7 +67,13 @@ void worker(kmem_cache* cache, unsigned seed, std::atomic<bool>& stop) {
 void control(kmem_cache* cache, std::atomic<bool>& stop) {
     std::mt19937 rng(99);
     while (!stop.load(std::memory_order_relaxed)) {
-        switch (rng() % 6) {
+        switch (rng() % 8) {
+        case 5:
+            EXPECT_EQ(slab_debug_change(cache, SLAB_HARDENED, rng() % 2), 0);
+            break;
+        case 6:
+            EXPECT_EQ(slab_debug_change(cache, SLAB_CONSISTENCY_CHECKS, rng() % 2), 0);
+            break;
         case 0:
             kmem_cache_shrink(cache);
             break;
@@ -119,6 +126,7 @@ void run_all(slab_flags_t flags) {
             kmem_cache_free(cache, p);
     EXPECT_TRUE(test::all_valid());
     EXPECT_EQ(get_slabinfo(cache).active_objs, 0u);
+    EXPECT_EQ(slab_bugs(cache), 0u);
     EXPECT_EQ(kmem_cache_destroy(cache), 0);
 }
 
@@ -127,6 +135,13 @@ TEST(slab_threads, free_by_others) {
 }
 TEST(slab_threads, free_by_others_typesafe) {
     run_all(SLAB_TYPESAFE_BY_RCU);
+}
+
+TEST(slab_threads, free_by_others_hardened) {
+    run_all(SLAB_HARDENED);
+}
+TEST(slab_threads, free_by_others_under_debugging) {
+    run_all(SLAB_CONSISTENCY_CHECKS | SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER | SLAB_RANDOM);
 }
 
 TEST(slab_threads, one_allocates_one_frees) {
