@@ -23,7 +23,7 @@ namespace {
 
 struct run_options {
     std::string config, ctl, eal, cores, idle, json;
-    std::vector<std::string> ports;
+    std::vector<std::string> ports, hooks;
     bool no_huge = false, quiet = false;
     uint16_t rxq = 1;
     uint32_t rhash_entries = 0;
@@ -44,6 +44,7 @@ void describe(CLI::App& app, run_options& o) {
     app.add_option("--rxq", o.rxq, "receive queues per port")->check(CLI::Range(1, 64));
     app.add_option("--rhash-entries", o.rhash_entries, "buckets of the route cache (default: by memory)");
     app.add_option("--mbufs", o.mbufs, "packet buffers (default 16383)")->check(CLI::Range(1023, 1 << 22));
+    app.add_option("--hook", o.hooks, "shared object with packet hooks (repeat)")->type_name("FILE.so");
     app.add_option("--json", o.json, "write the summary to FILE as JSON too");
     app.add_flag("--quiet", o.quiet, "no summary on standard output");
 }
@@ -93,6 +94,10 @@ int serve(router& r, const run_options& o, const std::vector<port_config>& ports
             why = p.error();
             return 1;
         }
+    if (auto loaded = router_load_hooks(r, o.hooks); !loaded) {
+        why = loaded.error();
+        return 1;
+    }
     auto socket = control_listen(o.ctl);
     if (!socket) {
         why = socket.error();
