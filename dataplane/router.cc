@@ -2,6 +2,7 @@
 //
 // A router's life: tables, ports, workers, and the way back, after which nothing may be left.
 // Door: router_create .. router_destroy. Threads: control thread.
+#include "dataplane/netfilter/hook_plugin.h"
 #include "dataplane/router.h"
 
 #include <algorithm>
@@ -120,6 +121,16 @@ tl::expected<std::unique_ptr<router>, std::string> router_create(const router_op
     return r;
 }
 
+tl::expected<void, std::string> router_load_hooks(router& r, const std::vector<std::string>& paths) {
+    for (const std::string& path : paths) {
+        auto plugin = hook_plugin_load(*r.n, path);
+        if (!plugin)
+            return error(plugin.error());
+        r.plugins.push_back(std::move(*plugin));
+    }
+    return {};
+}
+
 tl::expected<port*, std::string> router_add_port(router& r, const port_config& config) {
     auto p = port_open(*r.n, config);
     if (!p)
@@ -181,6 +192,7 @@ std::string router_destroy(std::unique_ptr<router> r) {
     net& n = *r->n;
     softnet_enter(n.softnet[n.control_cpu()].get());
     router_quiesce(*r);
+    r->plugins.clear();
     ip_exit(n);
     for (auto& p : r->ports)
         port_close(*p);

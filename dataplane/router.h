@@ -50,10 +50,13 @@ struct router {
     std::map<std::string, size_t> slabs_before; ///< objects per cache when it was made
     bool poll = false;        ///< workers never sleep
     std::vector<int> cores;   ///< of the workers, in order; fewer: the rest float
+    std::vector<std::shared_ptr<void>> plugins; ///< hooks from shared objects, see hook_plugin.h
 };
 
 /// Makes net, lo, tables, IP layer, netfilter; no ports yet. The calling thread becomes the control slot.
 tl::expected<std::unique_ptr<router>, std::string> router_create(const router_options& options);
+/// Loads the hooks of shared objects (--hook). Before router_start. The error is a sentence.
+tl::expected<void, std::string> router_load_hooks(router& r, const std::vector<std::string>& paths);
 /// Opens a port and gives its queues to workers (round robin). Before router_start.
 tl::expected<port*, std::string> router_add_port(router& r, const port_config& config);
 tl::expected<port*, std::string> router_add_ring_port(router& r, const std::string& name, unsigned ring_size);

@@ -25,7 +25,7 @@ namespace {
 
 struct run_options {
     std::string config, ctl, eal, cores, idle, json, slab_memory;
-    std::vector<std::string> ports;
+    std::vector<std::string> ports, hooks;
     bool no_huge = false, quiet = false;
     uint16_t rxq = 1;
     uint32_t rhash_entries = 0;
@@ -50,6 +50,7 @@ void describe(CLI::App& app, run_options& o) {
     app.add_option("--slab-memory", o.slab_memory,
                    "memory of the slab caches: anonymous (default), hugetlb or dpdk")
         ->check(CLI::IsMember({"anonymous", "hugetlb", "dpdk"}));
+    app.add_option("--hook", o.hooks, "shared object with packet hooks (repeat)")->type_name("FILE.so");
     app.add_option("--json", o.json, "write the summary to FILE as JSON too");
     app.add_flag("--quiet", o.quiet, "no summary on standard output");
     add_slab_debug_options(app);
@@ -100,6 +101,10 @@ int serve(router& r, const run_options& o, const std::vector<port_config>& ports
             why = p.error();
             return 1;
         }
+    if (auto loaded = router_load_hooks(r, o.hooks); !loaded) {
+        why = loaded.error();
+        return 1;
+    }
     auto socket = control_listen(o.ctl);
     if (!socket) {
         why = socket.error();

@@ -29,6 +29,7 @@ bool iptables_restore(command& c, std::string_view text, std::span<const std::st
 struct ipt_context {
     command& c;
     const char* tool = "iptables";
+    bool table_given = false; ///< by the text that is restored: -t is refused
 
     /// A mistake of the user: exit status 2, and where to find help. Always false.
     bool problem(std::string_view word, std::string text);

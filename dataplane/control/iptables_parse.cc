@@ -362,6 +362,8 @@ private:
         case 't':
             if (invert_)
                 return problem("!", "unexpected ! flag before --table");
+            if (x_.table_given)
+                return problem(w, fmt::format("The -t option cannot be used in {}.\n", x_.tool));
             r_.table = value;
             return true;
         case 'c':
@@ -448,7 +450,8 @@ private:
         if (name.size() >= XT_FUNCTION_MAXNAMELEN - 1)
             return problem(name, fmt::format("chain name `{}' too long (must be under {} chars)",
                                              name, XT_FUNCTION_MAXNAMELEN - 1));
-        if (std::ranges::any_of(name, [](unsigned char ch) { return isspace(ch) || !isprint(ch); }))
+        if (std::ranges::any_of(name, [](unsigned char ch) { return !isgraph(ch); }) ||
+            name.find_first_of("\"'\\") != std::string::npos) // could not be read again
             return problem(name, fmt::format("Invalid chain name `{}'", name));
         auto list = ipt_target_extensions();
         for (const char* standard : {"ACCEPT", "DROP", "RETURN", "QUEUE", "NFQUEUE"})
@@ -533,6 +536,12 @@ private:
             return problem(name, fmt::format("interface name `{}' must be shorter than IFNAMSIZ "
                                              "({})",
                                              name, IFNAMSIZ_ - 1));
+        // No device can be called so, and a saved rule could not be read again.
+        if (name.find_first_of("/\"'\\") != std::string::npos ||
+            std::ranges::any_of(name, [](unsigned char ch) { return !isgraph(ch); }))
+            return problem(name, fmt::format("weird character in interface `{}' ('/', quotes and "
+                                             "' ' are not allowed)",
+                                             name));
         char* to = letter == 'i' ? r_.ip.iniface : r_.ip.outiface;
         std::fill(to, to + IFNAMSIZ_, '\0');
         if (name != "+" || invert_) // any device at all: nothing is asked

@@ -78,7 +78,7 @@ struct restore_options {
 
 class restoration {
 public:
-    restoration(command& c, const restore_options& o) : x_{c, "iptables-restore"}, o_(o) {}
+    restoration(command& c, const restore_options& o) : x_{c, "iptables-restore", true}, o_(o) {}
 
     bool run(std::string_view text) {
         for (size_t from = 0; from < text.size();) {
@@ -207,9 +207,6 @@ private:
         }
         if (!restore_words(text, &words))
             return bad(text, "a quote is not closed");
-        for (const std::string& w : words)
-            if (w == "-t" || w == "--table" || w.starts_with("--table="))
-                return bad(w, fmt::format("The -t option cannot be used in {}.", x_.tool));
         ipt_request r;
         bool changed = false;
         if (!ipt_parse(x_, words, &r))

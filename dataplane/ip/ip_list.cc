@@ -114,6 +114,8 @@ void nf_hook_finish(ip_burst& b, unsigned i, unsigned hook) {
                     .make_skb = nf_burst_skb,
                     .skbs = &b.skbs,
                     .owner = &b};
+    if (hook != NF_INET_PRE_ROUTING) // those that have their sk_buff from an earlier hook
+        for_each_bit(live & b.skbs, [&](unsigned i) { nf_burst_skb(&h, i); });
     nf_hook_burst_slow(h, entries);
     b.gone |= live & ~h.live;
     for_each_bit(h.live & b.skbs, [&](unsigned i) { nf_hook_finish(b, i, hook); });

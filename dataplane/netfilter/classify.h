@@ -49,10 +49,11 @@ public:
     static constexpr unsigned MAX_RULES = 16384;
     static constexpr unsigned SUMMARY_WORDS = MAX_RULES / 64 / 64;
 
-    /// A packet's classes in the dimensions that the chain asks about.
+    /// A packet's classes in the dimensions that the chain asks about. Nothing is set before begin():
+    /// a burst has many of them.
     struct cursor {
         const struct rule_class* c[NF_DIMS];
-        unsigned n = 0;
+        unsigned n;
     };
 
     classifier() = default;

@@ -81,6 +81,8 @@ void add_ports(nf_rule_box& box, const ipt_entry& e) {
         uint8_t inv = 0;
         if (m.kind->match == xt::tcp_mt) {
             const auto& tcp = m.as<xt_tcp>();
+            if (tcp.by_xt()) // may drop packets that it does not match
+                return;
             spts = tcp.spts, dpts = tcp.dpts, inv = tcp.invflags;
         } else if (m.kind->match == xt::udp_mt) {
             const auto& udp = m.as<xt_udp>();

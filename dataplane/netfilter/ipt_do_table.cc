@@ -28,11 +28,11 @@ nf_key key_of(xt_action_param& par) {
     k.v[NF_IIF] = par.in ? uint32_t(par.in->ifindex) : 0;
     k.v[NF_OIF] = par.out ? uint32_t(par.out->ifindex) : 0;
     if (iph->protocol == IPPROTO_TCP_ || iph->protocol == IPPROTO_UDP_) {
-        uint16_t sport, dport;
-        if (xt_ports(par, &sport, &dport)) {
-            k.v[NF_SPORT] = sport;
-            k.v[NF_DPORT] = dport;
-        }
+        uint16_t port;
+        if (xt_payload_port(par, 0, &port))
+            k.v[NF_SPORT] = port;
+        if (xt_payload_port(par, 2, &port))
+            k.v[NF_DPORT] = port;
     }
     return k;
 }

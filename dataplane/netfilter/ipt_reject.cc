@@ -14,11 +14,13 @@ namespace {
 constexpr uint8_t IPPROTO_GRE_ = 47, IPPROTO_ESP_ = 50, IPPROTO_AH_ = 51, IPPROTO_DCCP_ = 33,
                   IPPROTO_SCTP_ = 132, IPPROTO_UDPLITE_ = 136;
 
-/// Is the Internet checksum of what the packet carries right? Origin: nf_ip_checksum.
+/// Is the Internet checksum of what the packet carries right? The IP header is summed too, as the
+/// kernel does: a right one adds nothing, one whose options are being filled in is not right now.
+/// Origin: nf_ip_checksum.
 bool nf_ip_checksum_ok(xt_action_param& par) {
     const sk_buff* skb = xt_skb(par);
     const uint8_t protocol = par.iph->protocol;
-    uint32_t sum = skb_checksum(skb, par.thoff, par.len - par.thoff, 0);
+    uint32_t sum = skb_checksum(skb, 0, par.len, 0);
     if (protocol != IPPROTO_TCP_ && protocol != IPPROTO_UDP_)
         return csum_fold(sum) == 0;
     return csum_tcpudp_magic(par.iph->saddr, par.iph->daddr, par.len - par.thoff, protocol, sum) ==

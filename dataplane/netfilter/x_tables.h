@@ -47,6 +47,17 @@ sk_buff* xt_skb(xt_action_param& par);
 const void* xt_header_pointer(xt_action_param& par, unsigned offset, unsigned len, void* buf);
 /// TCP/UDP ports in host order; false when this is a later fragment or they are not there.
 bool xt_ports(xt_action_param& par, uint16_t* sport, uint16_t* dport);
+/// The port at offset (0: source, 2: destination) behind the IP header, whatever stands there in a
+/// later fragment; false when the packet is shorter. Origin: nft_payload_fast_eval.
+[[gnu::always_inline]] inline bool xt_payload_port(xt_action_param& par, unsigned offset,
+                                                   uint16_t* port) {
+    be16_t buf;
+    auto* p =
+        static_cast<const be16_t*>(xt_header_pointer(par, par.thoff + offset, sizeof buf, &buf));
+    if (p)
+        *port = be16_to_cpu(*p);
+    return p;
+}
 
 /// A kind of match. Origin: struct xt_match.
 struct xt_match {
@@ -90,10 +101,18 @@ constexpr uint8_t XT_INV_SRCPT = 1, XT_INV_DSTPT = 2, XT_INV_FLAGS = 4, XT_INV_O
 struct xt_tcp {
     uint16_t spts[2] = {0, 0xffff}, dpts[2] = {0, 0xffff};
     uint8_t option = 0, flg_mask = 0, flg_cmp = 0, invflags = 0;
+    /// Asks for what nf_tables has no expression for (or nothing): x_tables' own match judges.
+    bool by_xt() const {
+        return option || (!flg_mask && !invflags && spts[0] == 0 && spts[1] == 0xffff &&
+                          dpts[0] == 0 && dpts[1] == 0xffff);
+    }
 };
 struct xt_udp {
     uint16_t spts[2] = {0, 0xffff}, dpts[2] = {0, 0xffff};
     uint8_t invflags = 0;
+    bool by_xt() const {
+        return !invflags && spts[0] == 0 && spts[1] == 0xffff && dpts[0] == 0 && dpts[1] == 0xffff;
+    }
 };
 struct ipt_icmp {
     uint8_t type = 0xff, code[2] = {0, 0xff}, invflags = 0;
@@ -206,8 +225,9 @@ struct xt_ct_info {
 namespace xt {
 #define SLABFWD_XT_MATCHES(X)                                                                      \
     X(tcp_mt)                                                                                      \
-    X(udp_mt) X(icmp_match) X(multiport_mt) X(iprange_mt) X(ttl_mt) X(length_mt) X(dscp_mt)        \
-        X(tos_mt) X(mark_mt) X(mac_mt) X(limit_mt) X(addrtype_mt) X(statistic_mt) X(pkttype_mt)
+    X(udp_mt)                                                                                      \
+    X(icmp_match) X(multiport_mt) X(iprange_mt) X(ttl_mt) X(length_mt) X(dscp_mt) X(tos_mt)        \
+        X(mark_mt) X(mac_mt) X(limit_mt) X(addrtype_mt) X(statistic_mt) X(pkttype_mt)
 #define X(f) bool f(xt_action_param& par, const void* info, void* state);
 SLABFWD_XT_MATCHES(X)
 #undef X

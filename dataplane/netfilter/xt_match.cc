@@ -3,8 +3,9 @@
 // The matches that look at one packet alone: protocol headers, IP header fields, marks, MAC.
 // Door: the xt_match table (x_tables.cc). Threads: any, several at a time; nothing is kept. Origin:
 // net/netfilter/xt_{tcpudp,multiport,iprange,hl,length,dscp,mark,mac,pkttype,addrtype}.c,
-// net/ipv4/netfilter/ip_tables.c (icmp), 6.18; ports and flags of tcp and udp as nft_payload reads
-// them: a header that is not there matches nothing.
+// net/ipv4/netfilter/ip_tables.c (icmp), 6.18. iptables on nf_tables makes ports and flags of tcp
+// and udp into nft_payload expressions, which ask nothing but whether the bytes are there: those of
+// a later fragment stand for ports too.
 #include <cerrno>
 
 #include "dataplane/netfilter/x_tables.h"
@@ -35,11 +36,12 @@ bool ports_match(xt_action_param& par, const uint16_t* spts, const uint16_t* dpt
                ask_d = !any_port(dpts) || (invflags & XT_INV_DSTPT);
     if (!ask_s && !ask_d)
         return true;
-    uint16_t sport, dport;
-    if (!xt_ports(par, &sport, &dport))
+    uint16_t port;
+    if (ask_s &&
+        (!xt_payload_port(par, 0, &port) || !port_match(spts, port, invflags & XT_INV_SRCPT)))
         return false;
-    return (!ask_s || port_match(spts, sport, invflags & XT_INV_SRCPT)) &&
-           (!ask_d || port_match(dpts, dport, invflags & XT_INV_DSTPT));
+    return !ask_d ||
+           (xt_payload_port(par, 2, &port) && port_match(dpts, port, invflags & XT_INV_DSTPT));
 }
 
 /// Is option among those of the TCP header? A header that is cut off or too short to be one drops
@@ -73,25 +75,40 @@ bool tcp_find_option(xt_action_param& par, uint8_t option, bool invert) {
 
 bool tcp_mt(xt_action_param& par, const void* info, void*) {
     const auto& tcp = as<xt_tcp>(info);
+    tcphdr th;
+    if (tcp.by_xt()) {
+        if (par.fragoff) {
+            par.hotdrop = par.fragoff == 1; // would overwrite the header when put together
+            return false;
+        }
+        if (!xt_header_pointer(par, par.thoff, sizeof th, &th)) {
+            par.hotdrop = true;
+            return false;
+        }
+    }
     if (!ports_match(par, tcp.spts, tcp.dpts, tcp.invflags))
         return false;
     if (tcp.flg_mask || (tcp.invflags & XT_INV_FLAGS)) {
         uint8_t buf;
-        const void* flags =
-            par.fragoff ? nullptr : xt_header_pointer(par, par.thoff + 13u, 1, &buf);
+        const void* flags = xt_header_pointer(par, par.thoff + 13u, 1, &buf);
         if (!flags)
             return false;
         bool hit = (*static_cast<const uint8_t*>(flags) & tcp.flg_mask) == tcp.flg_cmp;
         if (hit == bool(tcp.invflags & XT_INV_FLAGS))
             return false;
     }
-    if (!tcp.option)
-        return true;
-    return !par.fragoff && tcp_find_option(par, tcp.option, tcp.invflags & XT_INV_OPTION);
+    return !tcp.option || tcp_find_option(par, tcp.option, tcp.invflags & XT_INV_OPTION);
 }
 
 bool udp_mt(xt_action_param& par, const void* info, void*) {
     const auto& udp = as<xt_udp>(info);
+    udphdr uh;
+    if (udp.by_xt()) {
+        if (par.fragoff)
+            return false;
+        par.hotdrop = !xt_header_pointer(par, par.thoff, sizeof uh, &uh);
+        return !par.hotdrop;
+    }
     return ports_match(par, udp.spts, udp.dpts, udp.invflags);
 }
 

@@ -171,10 +171,8 @@ unsigned tcpmss_tg(xt_action_param& par, const void* info) {
         if (be16_to_cpu(old) <= mss) // never raised, not even when set
             return XT_CONTINUE;
         memcpy(opt + 2, &now, sizeof now);
-        // The word may lie across two of the checksum's; its bytes are then swapped in the sum.
-        bool odd = (opt + 2 - reinterpret_cast<uint8_t*>(th)) & 1;
-        auto swap = [&](be16_t v) { return odd ? be16_t{__builtin_bswap16(v.raw)} : v; };
-        csum_replace2(&th->check, odd ? swap(old) : old, odd ? swap(now) : now);
+        // At an odd place this is not the sum's word; the kernel takes it for one, and so do we.
+        csum_replace2(&th->check, old, now);
         return XT_CONTINUE;
     }
     // Behind the header there is data: the option could not be added without making the packet too

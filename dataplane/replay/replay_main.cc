@@ -69,6 +69,8 @@ tl::expected<void, std::string> configure(router& r, const replay_options& o) {
             return error(p.error());
         (*p)->keep_mac = o.keep_mac;
     }
+    if (auto hooks = router_load_hooks(r, o.hooks); !hooks)
+        return hooks;
     if (auto loaded = control_load_file(r, o.config); !loaded)
         return error(loaded.error());
     return {};

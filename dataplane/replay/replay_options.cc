@@ -73,6 +73,8 @@ void describe(CLI::App& app, replay_options& o, raw_words& raw) {
     app.add_option("--drops", o.drops,
                    "write every dropped packet to a pcapng, its reason as the comment")
         ->type_name("FILE");
+    app.add_option("--hook", o.hooks, "shared object with packet hooks (repeat)")
+        ->type_name("FILE.so");
     app.add_option("--json", o.json, "write the summary as JSON too")->type_name("FILE");
     app.add_flag("--no-huge", o.no_huge,
                  "do without hugepages (chosen by itself when there are none)");

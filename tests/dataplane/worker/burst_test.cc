@@ -6,9 +6,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
+#include "dataplane/control/control.h"
 #include "dataplane/ip/ip.h"
 #include "dataplane/worker/worker.h"
 #include "route/ip_fib.h"
@@ -236,6 +238,96 @@ TEST(burst, hooks_see_every_packet_and_may_drop) {
         r.expect_balanced();
         for (nf_hook_ops& o : ops)
             nf_unregister_net_hook(r.n, &o);
+    }
+}
+
+/// Rules of every kind that a burst may meet: some ask for an sk_buff, some change the packet, its route or
+/// its length, some answer it, some remember the packets before.
+const char* const rules[] = {
+    "iptables -t raw -A PREROUTING -p udp --dport 2000 -m statistic --mode nth --every 5 --packet 2 -j DROP",
+    "iptables -t mangle -A PREROUTING -d 192.168.1.1 -j MARK --set-mark 7",
+    "iptables -t mangle -A PREROUTING -d 192.168.3.3 -j TTL --ttl-dec 62",
+    "iptables -t mangle -A FORWARD -m mark --mark 7 -j TOS --set-tos 0x10",
+    "iptables -t mangle -A FORWARD -p tcp --syn -j TCPMSS --clamp-mss-to-pmtu",
+    "iptables -t mangle -A POSTROUTING -o p1 -j DSCP --set-dscp 3",
+    "iptables -N more",
+    "iptables -A FORWARD -m limit --limit 100/second --limit-burst 40 -j more",
+    "iptables -A FORWARD -d 192.168.2.9 -m length --length 60: -j REJECT",
+    "iptables -A FORWARD -m ttl --ttl-lt 3 -j REJECT --reject-with icmp-admin-prohibited",
+    "iptables -A FORWARD -p tcp -j REJECT --reject-with tcp-reset",
+    "iptables -A more -d 10.0.1.2 -m statistic --mode nth --every 3 --packet 0 -j DROP",
+    "iptables -A more -i p0 -o p1 -p udp --sport 1000 --dport 1990:2010 -j RETURN",
+    "iptables -A more -d 10.0.1.3 -g more2",
+    "iptables -A INPUT -p udp -j DROP",
+    "iptables -A OUTPUT -p icmp --icmp-type time-exceeded -m limit --limit 5/second -j ACCEPT",
+    "ip rule add fwmark 7 lookup 100",
+    "ip route add 192.168.0.0/16 via 10.0.1.3 table 100",
+};
+
+void configure(two_port_router& r) {
+    r.enter(r.n.control_cpu());
+    ASSERT_EQ(0, control_execute(r.n, "iptables -N more2").rc);
+    for (const char* line : rules) {
+        control_result done = control_execute(r.n, line);
+        ASSERT_EQ(0, done.rc) << line << "\n" << done.err;
+    }
+    r.n.rcu.offline(r.n.control_cpu());
+    r.enter(0);
+}
+
+bytes tcp_frame(std::mt19937& rng, const net_device* dev) {
+    bytes f = frame_to(dev, udp_packet(ip("10.0.0.2"), ip(rng() % 2 ? "192.168.1.1" : "192.168.3.3"), 12 + rng() % 8));
+    auto* iph = reinterpret_cast<iphdr*>(f.data() + ETH_HLEN);
+    iph->protocol = IPPROTO_TCP_;
+    fix_checksum(f);
+    auto* th = reinterpret_cast<tcphdr*>(iph + 1);
+    th->flags = uint8_t(rng() % 3 ? TCPHDR_SYN : rng());
+    th->doff_res = 0x50;
+    unsigned len = unsigned(f.size()) - ETH_HLEN - 20;
+    th->check = {};
+    th->check.raw = csum_tcpudp_magic(iph->saddr, iph->daddr, len, IPPROTO_TCP_, csum_partial(th, len, 0));
+    return f;
+}
+
+/// Frames by device: what a hook answers leaves before what the burst sends to others.
+void sort_by_device(std::vector<sent_frame>& sent) {
+    std::ranges::stable_sort(sent, {}, [](const sent_frame& f) { return f.dev->ifindex; });
+}
+
+TEST(burst, rules_same_as_packet_by_packet) {
+    two_port_router burst(false), single(true);
+    configure(burst);
+    configure(single);
+    std::mt19937 rng(3);
+    for (int round = 0; round < 400 && !testing::Test::HasFailure(); ++round) {
+        std::vector<bytes> frames;
+        for (unsigned i = 0, n = 1 + rng() % NET_RX_BURST; i < n; ++i)
+            frames.push_back(rng() % 6 ? random_frame(rng, burst.p0) : tcp_frame(rng, burst.p0));
+        for (two_port_router* r : {&burst, &single}) {
+            r->enter(0);
+            r->advance_ms(17);
+            r->receive_burst(r->p0, frames);
+        }
+        auto a = burst.take_sent(), b = single.take_sent();
+        sort_by_device(a);
+        sort_by_device(b);
+        ASSERT_EQ(a.size(), b.size()) << round;
+        for (size_t i = 0; i < a.size(); ++i)
+            ASSERT_EQ(a[i].data, b[i].data) << round << ": " << a[i].dev->name << " " << i;
+        expect_same(burst, single);
+    }
+    for (const char* table : {"raw", "mangle", "filter"}) {
+        std::string list = std::string("iptables -vxnL -t ") + table;
+        burst.enter(burst.n.control_cpu());
+        std::string one = control_execute(burst.n, list).out;
+        single.enter(single.n.control_cpu());
+        EXPECT_EQ(one, control_execute(single.n, list).out);
+    }
+    for (two_port_router* r : {&burst, &single}) {
+        r->n.rcu.offline(r->n.control_cpu());
+        r->enter(0);
+        r->advance_ms(60000);
+        r->expect_balanced();
     }
 }
 
