@@ -4,8 +4,11 @@
 // (-batch FILE, or standard input without a command) go over one connection, one after the other;
 // the first that fails ends it, unless -force. Threads: a process of its own.
 #include <cerrno>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
+#include <deque>
 #include <fstream>
 #include <iostream>
 #include <sys/socket.h>
@@ -75,11 +78,24 @@ public:
     }
     /// Runs one command; its exit status. Its text goes to `capture`, or to standard output.
     int execute(const std::vector<std::string>& words, std::string* capture = nullptr) {
-        std::string data;
-        for (const std::string& word : words)
-            data.append(word) += '\0';
-        if (!write_all(fd_, make_frame(FRAME_COMMAND, data)))
-            return lost();
+        return write_all(fd_, request(FRAME_COMMAND, words)) ? answer(capture) : lost();
+    }
+    /// Sends a command ahead; its answer is to be waited for by answer(), in turn. False: the
+    /// connection is gone.
+    bool send_ahead(const std::vector<std::string>& words) {
+        ahead_ += request(FRAME_BATCH, words);
+        return ahead_.size() < AHEAD_BYTES || flush_ahead();
+    }
+    bool flush_ahead() {
+        const bool ok = write_all(fd_, ahead_);
+        ahead_.clear();
+        return ok || lost() == 0;
+    }
+    /// Bytes of commands that may be on their way: the router holds so much of one client.
+    static constexpr size_t AHEAD_BYTES = 16384;
+
+    /// Prints what a command says, or keeps it, and returns its exit status.
+    int answer(std::string* capture = nullptr) {
         for (;;) {
             char header[FRAME_HEADER];
             if (!read_all(header, sizeof header))
@@ -113,9 +129,26 @@ public:
 
 private:
     int lost() { return complain(fmt::format("{}: the router has closed the connection", path_)); }
+    static std::string request(char type, const std::vector<std::string>& words) {
+        std::string data;
+        for (const std::string& word : words)
+            data.append(word) += '\0';
+        return make_frame(type, data);
+    }
+    /// From what was received, in large pieces: a batch has many small answers.
     bool read_all(char* to, size_t len) {
         while (len) {
-            ssize_t n = recv(fd_, to, len, 0);
+            if (const size_t n = std::min(len, got_.size() - got_at_)) {
+                memcpy(to, got_.data() + got_at_, n);
+                got_at_ += n;
+                to += n;
+                len -= n;
+                continue;
+            }
+            got_.resize(32768);
+            ssize_t n = recv(fd_, got_.data(), got_.size(), 0);
+            got_at_ = 0;
+            got_.resize(size_t(std::max<ssize_t>(n, 0)));
             if (n < 0 && errno == EINTR) {
                 if (interrupts > told_ && !tell())
                     return false;
@@ -123,8 +156,6 @@ private:
             }
             if (n <= 0)
                 return false;
-            to += n;
-            len -= size_t(n);
         }
         return true;
     }
@@ -135,38 +166,80 @@ private:
     }
 
     int fd_ = -1, told_ = 0;
+    std::string ahead_, got_;
+    size_t got_at_ = 0;
     std::string path_;
 };
 
-/// Commands, one a line; each failure is told with its line. Origin: do_batch (iproute2).
-int batch(client& c, const std::string& name, std::istream& in, bool force) {
-    std::string line;
-    unsigned number = 0;
-    int rc = 0;
-    while (std::getline(in, line)) {
+/// The lines of a batch: a line of the file that goes over several counts as its last one.
+class batch_lines {
+public:
+    explicit batch_lines(std::istream& in) : in_(in) {}
+    bool next(std::string* line) {
+        if (!std::getline(in_, *line))
+            return false;
         ++number;
-        while (line_continues(line)) {
-            line.pop_back();
+        while (line_continues(*line)) {
+            line->pop_back();
             std::string more;
-            if (!std::getline(in, more))
+            if (!std::getline(in_, more))
                 break;
             ++number;
-            line += more;
+            *line += more;
         }
-        auto words = split_words(line);
-        int status = 0;
-        if (!words)
-            status = complain(fmt::format("{}:{}: {}: {}", name, number, line, words.error()));
-        else if (!words->empty())
-            status = c.execute(*words);
-        if (!status)
-            continue;
+        return true;
+    }
+    unsigned number = 0;
+
+private:
+    std::istream& in_;
+};
+
+/// Commands, one a line; each failure is told with its line. Without -force they are sent ahead of
+/// their answers, and the router executes none behind one that failed; an interrupt ends it between
+/// two lines. Origin: do_batch (iproute2).
+int batch(client& c, const std::string& name, std::istream& in, bool force) {
+    constexpr size_t AHEAD = 128, LONG = 512;
+    batch_lines lines(in);
+    std::string line;
+    std::deque<unsigned> waiting; // lines whose answers are to come
+    int rc = 0;
+    auto failed = [&](unsigned number) {
         fmt::print(stderr, "Command failed {}:{}\n", name, number);
         rc = 1;
-        if (!force)
+    };
+    auto take_answers = [&](size_t down_to) {
+        if (waiting.size() > down_to && !c.flush_ahead())
+            return rc = 1, waiting.clear();
+        while (waiting.size() > down_to) {
+            const int status = c.answer();
+            if (status && status != STATUS_SKIPPED)
+                failed(waiting.front());
+            waiting.pop_front();
+        }
+    };
+    while ((force || !rc) && !interrupts && lines.next(&line)) {
+        auto words = split_words(line);
+        if (words && words->empty())
+            continue;
+        if (words && !force) {
+            waiting.push_back(lines.number);
+            if (!c.send_ahead(*words))
+                return 1;
+            if (waiting.size() >= AHEAD || line.size() > LONG)
+                take_answers(line.size() > LONG ? 0 : AHEAD / 2);
+            continue;
+        }
+        take_answers(0);
+        if (rc && !force)
             break;
+        if (!words)
+            complain(fmt::format("{}:{}: {}: {}", name, lines.number, line, words.error()));
+        if (!words || c.execute(*words))
+            failed(lines.number);
     }
-    return rc;
+    take_answers(0);
+    return interrupts ? 130 : rc;
 }
 
 } // namespace

@@ -13,6 +13,10 @@
 namespace slabfwd {
 
 constexpr char FRAME_COMMAND = 'C';   ///< to the router: words, each ended by a NUL
+/// To the router: the same, one of many that are sent ahead (ctl -batch): not executed once one of them
+/// has failed; its exit status is then STATUS_SKIPPED.
+constexpr char FRAME_BATCH = 'B';
+constexpr int STATUS_SKIPPED = 125;
 constexpr char FRAME_INTERRUPT = 'I'; ///< to the router: the command shall end (SIGINT)
 constexpr char FRAME_OUT = 'O';       ///< from the router: standard output
 constexpr char FRAME_ERR = 'E';       ///< from the router: standard error

@@ -137,7 +137,7 @@ public:
 
 private:
     bool receive(uint64_t now) {
-        char buffer[4096];
+        char buffer[32768];
         ssize_t n = recv(fd_, buffer, sizeof buffer, MSG_DONTWAIT);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR;
@@ -151,29 +151,45 @@ private:
         in_.append(buffer, size_t(n));
         return in_.size() <= 2 * (limits_.request_bytes + FRAME_HEADER) + sizeof buffer;
     }
-    /// Takes whole frames from what was received.
+    /// Takes whole frames from what was received; a batch is left for other clients now and then.
     bool requests(uint64_t now) {
-        while (in_.size() >= FRAME_HEADER) {
-            uint32_t len = frame_length(in_.data());
-            char type = in_[4];
-            if (len > limits_.request_bytes || (type != FRAME_COMMAND && type != FRAME_INTERRUPT))
+        size_t at = 0;
+        bool ok = true;
+        while (ok && frame(now, at))
+            ok = alive_;
+        in_.erase(0, at);
+        return alive_;
+    }
+    /// One frame at in_[at]; false when there is none to be taken now. alive_ tells whether the
+    /// client may stay.
+    bool frame(uint64_t now, size_t& at) {
+        if (in_.size() - at >= FRAME_HEADER) {
+            uint32_t len = frame_length(in_.data() + at);
+            char type = in_[at + 4];
+            if (len > limits_.request_bytes ||
+                (type != FRAME_COMMAND && type != FRAME_BATCH && type != FRAME_INTERRUPT))
+                return alive_ = false;
+            if (in_.size() - at < FRAME_HEADER + len)
                 return false;
-            if (in_.size() < FRAME_HEADER + len)
-                return true;
             if (type == FRAME_INTERRUPT) {
                 if (job_)
                     job_->interrupt();
                 interrupted_ = bool(job_);
             } else {
                 if (job_ || out_.pending())
-                    return true; // one command at a time
-                if (!begin(std::string_view(in_).substr(FRAME_HEADER, len)))
-                    return false;
+                    return false; // one command at a time
+                in_batch_ = type == FRAME_BATCH;
+                batch_failed_ &= in_batch_;
+                if (batch_failed_)
+                    out_.exit_status(STATUS_SKIPPED);
+                else if (!begin(std::string_view(in_).substr(at + FRAME_HEADER, len)))
+                    return alive_ = false;
             }
-            in_.erase(0, FRAME_HEADER + len);
+            at += FRAME_HEADER + len;
             request_since_ = now;
+            return true;
         }
-        return true;
+        return false;
     }
     bool begin(std::string_view data) {
         std::vector<std::string> words;
@@ -192,6 +208,7 @@ private:
     void end_command(int rc) {
         job_.reset();
         interrupted_ = false;
+        batch_failed_ |= in_batch_ && rc != 0;
         out_.exit_status(rc);
     }
 
@@ -202,7 +219,9 @@ private:
     std::unique_ptr<control_job> job_;
     std::string in_;
     uint64_t request_since_ = 0, last_used_;
-    bool input_closed_ = false, interrupted_ = false;
+    bool input_closed_ = false, interrupted_ = false, alive_ = true;
+    bool in_batch_ = false;     ///< the command came by FRAME_BATCH
+    bool batch_failed_ = false; ///< a command has failed: what a batch sent ahead is not executed
 };
 
 class server {
