@@ -230,13 +230,13 @@ int __check_heap_object(const void* ptr, std::size_t n) {
     const kmem_cache* c = virt_to_cache(ptr);
     if (!c)
         return -EFAULT;
-    const page* slab = virt_to_head_page(ptr, c->gfporder);
+    const page* slab = virt_to_slab(c, ptr);
     const std::size_t index = obj_to_index(c, slab, ptr);
     const auto offset =
         static_cast<std::size_t>(static_cast<const std::byte*>(ptr) -
                                  static_cast<const std::byte*>(index_to_obj(c, slab, index)));
-    if (index >= c->num || offset < c->useroffset || offset - c->useroffset > c->usersize ||
-        n > c->useroffset + c->usersize - offset)
+    if (index >= objs_per_slab(c, slab) || offset < c->useroffset ||
+        offset - c->useroffset > c->usersize || n > c->useroffset + c->usersize - offset)
         return -EFAULT;
     return 0;
 }

@@ -38,6 +38,12 @@ enum class slab_tuning {
     linux_5_2,  ///< the kernel's numbers and its rule for the order
 };
 
+/// Which back end serves a cache.
+enum class slab_allocator {
+    slab, ///< mm/slab.c: arrays of objects a thread, slabs with an index (default)
+    slub, ///< mm/slub.c: free objects linked through themselves
+};
+
 /// How far the allocator has come up (mm/slab.h).
 enum slab_state_t {
     DOWN,         ///< nothing works yet
@@ -55,6 +61,11 @@ slab_state_t slab_state();
 /// 0, or -EBUSY when the allocator is up already.
 int slab_set_tuning(slab_tuning tuning);
 slab_tuning slab_get_tuning();
+/// The back end of caches that do not name one. 0, or -EBUSY when the allocator is up already.
+int slab_set_allocator(slab_allocator allocator);
+slab_allocator slab_get_allocator();
+/// The back end of a cache.
+slab_allocator kmem_cache_allocator(const kmem_cache* cache);
 /// May kmem_cache_create() return a cache that exists and fits (an alias)? Off by default: every
 /// cache has its own line in slabinfo. May be changed at any time, for caches to come.
 void slab_set_merge(bool merge);
@@ -69,6 +80,26 @@ kmem_cache* kmem_cache_create(const char* name, std::size_t size, std::size_t al
 kmem_cache* kmem_cache_create_usercopy(const char* name, std::size_t size, std::size_t align,
                                        slab_flags_t flags, std::size_t useroffset,
                                        std::size_t usersize, void (*ctor)(void*));
+
+/// What a cache may be made with beside name, size and flags (include/linux/slab.h of Linux 6.18,
+/// with the back end added).
+struct kmem_cache_args {
+    unsigned align = 0;              ///< bytes; a power of two or 0
+    unsigned useroffset = 0;         ///< part of the object that may be copied out
+    unsigned usersize = 0;           ///< idem
+    unsigned freeptr_offset = 0;     ///< SLUB: where a free object may hold the link; multiple of 8
+    bool use_freeptr_offset = false; ///< is freeptr_offset set?
+    void (*ctor)(void*) = nullptr;
+    /// SLUB: objects a thread keeps at hand beside its slab. SHEAF_DEFAULT: by tuning and size
+    /// (`linux_5_2`: none).
+    static constexpr unsigned SHEAF_DEFAULT = ~0u;
+    unsigned sheaf_capacity = SHEAF_DEFAULT;
+    slab_allocator allocator = slab_get_allocator();
+};
+/// As kmem_cache_create(); `args` NULL: all as by default. EINVAL also for a free pointer that
+/// would not lie in the object or one with a ctor.
+kmem_cache* kmem_cache_create(const char* name, std::size_t size, const kmem_cache_args* args,
+                              slab_flags_t flags);
 
 /// End a cache (or drop one alias of it). REQUIRES that no other thread uses it any more.
 /// 0; -EBUSY when objects are live: they are named in a report and the cache stays as it was.
@@ -185,6 +216,24 @@ inline void kasan_poison([[maybe_unused]] const kmem_cache* c, [[maybe_unused]] 
 #endif
 }
 
+// SLUB's free pointer is stored encoded, so that an overwritten one does not lead where its writer
+// wants (mm/slub.c, freelist_ptr, CONFIG_SLAB_FREELIST_HARDENED). Encoding is its own inverse.
+inline std::uintptr_t freelist_ptr(std::uint64_t random, std::uintptr_t ptr, std::uintptr_t at) {
+    return ptr ^ random ^ __builtin_bswap64(at);
+}
+
+// What follows a free object on the cpu freelist.
+inline void* cpu_get_freepointer(const array_cache* ac, const void* object) {
+    const auto at = reinterpret_cast<std::uintptr_t>(object) + ac->offset;
+    return reinterpret_cast<void*>(
+        freelist_ptr(ac->random, *reinterpret_cast<const std::uintptr_t*>(at), at));
+}
+inline void cpu_set_freepointer(const array_cache* ac, void* object, const void* next) {
+    const auto at = reinterpret_cast<std::uintptr_t>(object) + ac->offset;
+    *reinterpret_cast<std::uintptr_t*>(at) =
+        freelist_ptr(ac->random, reinterpret_cast<std::uintptr_t>(next), at);
+}
+
 // ---- the map of objects that callers hold; see slab_live.h
 
 inline std::atomic<std::uint16_t>& live_at(const live_map* m, const void* address) {
@@ -215,22 +264,36 @@ inline bool live_drop(const live_map* m, const void* address, std::uint32_t tag)
     return true;
 }
 
-/// The array looks empty: the hardened mode's way, or the slow one.
+/// The array looks empty: SLUB's cpu freelist, the hardened mode's way, or the slow one. A
+/// kmem_cache_cpu is its slot's owner's, so plain stores do (the kernel's compare-and-exchange
+/// guards against being moved to another CPU).
 [[gnu::always_inline]] inline void* ac_get_hidden(array_cache* ac, gfp_t flags) {
-    const std::uint32_t n = ac->held;
-    const std::uint32_t tag = ac->live_tag;
-    if (!tag || n == 0 || !live_take(&ac->cache->live, ac->entry[n - 1], tag)) [[unlikely]]
-        return cache_alloc_slow(ac->cache, flags);
-    ac->held = n - 1;
-    void* object = ac->entry[n - 1];
-    kasan_unpoison(ac->cache, object);
+    void* object = ac->freelist;
+    if (object) {
+        kasan_unpoison(ac->cache, object);
+        ac->freelist = cpu_get_freepointer(ac, object);
+    } else {
+        const std::uint32_t n = ac->held;
+        const std::uint32_t tag = ac->live_tag;
+        if (!tag || n == 0 || !live_take(&ac->cache->live, ac->entry[n - 1], tag)) [[unlikely]]
+            return cache_alloc_slow(ac->cache, flags);
+        ac->held = n - 1;
+        object = ac->entry[n - 1];
+        kasan_unpoison(ac->cache, object);
+    }
     if (flags & __GFP_ZERO)
         std::memset(object, 0, ac->cache->object_size);
     return object;
 }
 
-/// The array looks full: idem.
+/// The array looks full: back onto SLUB's cpu freelist if it is of that slab, or idem.
 [[gnu::always_inline]] inline void ac_put_hidden(array_cache* ac, void* object) {
+    if (reinterpret_cast<std::uintptr_t>(object) - ac->slab_addr < ac->slab_bytes) {
+        cpu_set_freepointer(ac, object, ac->freelist);
+        ac->freelist = object;
+        kasan_poison(ac->cache, object);
+        return;
+    }
     const std::uint32_t n = ac->held;
     if (n >= ac->hard_limit || !live_drop(&ac->cache->live, object, ac->live_tag)) [[unlikely]]
         return cache_free_slow(ac->cache, object);

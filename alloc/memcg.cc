@@ -22,6 +22,7 @@
 
 #include "alloc/slab.h"
 #include "alloc/slabinfo.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
@@ -221,6 +222,8 @@ void kmemcg_cache_deactivate(kmem_cache* c, mem_cgroup* memcg) {
         const spin_guard guard(n->list_lock);
         n->free_limit = 0;
     }
+    if (is_slub(c))
+        slub_deactivate(c);
     c->memcg_params.dying.store(true, std::memory_order_release);
     c->hooks.fetch_or(HOOK_MEMCG);
     __kmem_cache_shrink(c);

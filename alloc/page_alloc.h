@@ -43,8 +43,14 @@ struct page {
     page* prev;             ///< idem
     kmem_cache* slab_cache; ///< cache whose slab this is; NULL for other pages
     void* s_mem;            ///< first object of the slab
-    void* freelist;         ///< freelist index of the slab (array or bitmap, on or off the slab)
-    std::uint32_t active;   ///< objects of the slab that are given out (to arrays or callers)
+    union {
+        void* freelist; ///< SLAB: freelist index of the slab (array or bitmap, on or off the slab)
+        std::uint64_t counters; ///< SLUB: first free object, objects in use, frozen (slub.h)
+    };
+    union {
+        std::uint32_t active;  ///< SLAB: objects of the slab that are given out
+        std::uint32_t objects; ///< SLUB: objects of the slab
+    };
     std::uint16_t hint;     ///< bitmap: no free object lies in a word before this one
     std::uint8_t slab_list; ///< which list the slab is on (enum slab_list in slab.h)
     std::uint8_t nid;       ///< node of the page

@@ -20,6 +20,7 @@
 #include "alloc/slab.h"
 #include "alloc/slab_live.h"
 #include "alloc/slabinfo.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
@@ -216,10 +217,16 @@ void slab_out_of_memory(kmem_cache* cache, gfp_t flags) {
     count(cache->errors);
     if ((flags & __GFP_NOWARN) || !report_ratelimit())
         return;
-    report("SLAB: Unable to allocate memory on node %d, gfp=%#x", numa_mem_id(), flags);
+    report("%s: Unable to allocate memory on node %d, gfp=%#x", is_slub(cache) ? "SLUB" : "SLAB",
+           numa_mem_id(), flags);
     report("  cache: %s, object size: %u, order: %u", cache->name, cache->size, cache->gfporder);
     for (int nid = 0; nid < nr_node_ids(); ++nid) {
         kmem_cache_node* n = get_node(cache, nid);
+        if (is_slub(cache)) {
+            report("  node %d: slabs: %zu, objs: %zu, out: %zu", nid, n->nr_slabs.load(),
+                   n->total_objects.load(), slub_objects_out(cache));
+            continue;
+        }
         const spin_guard guard(n->list_lock);
         const std::size_t objs = n->total_slabs * cache->num;
         report("  node %d: slabs: %zu/%zu, objs: %zu/%zu", nid, n->total_slabs - n->free_slabs,
@@ -333,6 +340,8 @@ std::size_t fallback_alloc(kmem_cache* cache, gfp_t flags, void** to, std::size_
 }
 
 void* __do_cache_alloc(kmem_cache* cache, gfp_t flags, int nid) {
+    if (is_slub(cache))
+        return slub_alloc_object(cache, flags, nid);
     void* obj = nullptr;
     if (nid != NUMA_NO_NODE && nid != numa_mem_id()) {
         if (____cache_alloc_node(cache, flags, nid, &obj, 1))
@@ -347,7 +356,8 @@ void* __do_cache_alloc(kmem_cache* cache, gfp_t flags, int nid) {
     return fallback_alloc(cache, flags, &obj, 1) ? obj : nullptr;
 }
 
-// False: the allocation is to fail (mm/slab.h).
+} // namespace
+
 bool slab_pre_alloc_hook(kmem_cache* cache, gfp_t flags) {
     if (flags & __GFP_NOFAIL)
         return false;
@@ -362,6 +372,8 @@ void slab_post_alloc_hook(kmem_cache* cache, gfp_t flags, std::size_t n, void** 
             std::memset(objects[i], 0, cache->object_size);
     }
 }
+
+namespace {
 
 void* slab_alloc_node(kmem_cache* cache, gfp_t flags, int nid, const void* caller) {
     if (cache->hooks.load(std::memory_order_relaxed) & HOOK_MEMCG)
@@ -586,9 +598,13 @@ void cache_free_slow(kmem_cache* cache, void* object) {
         return;
     kasan_poison(cache, object);
     if ((hooks & HOOK_MEMCG) && cache->memcg_params.dying.load(std::memory_order_relaxed)) {
+        if (is_slub(cache))
+            return slub_free_past_cpu(cache, object);
         count(cache->slow_frees);
         return cache_free_node(cache, &object, 1); // may be the end of the cache
     }
+    if (is_slub(cache))
+        return slub_free_object(cache, object);
     if (array_cache* ac = cpu_array_to_fill(cache)) {
         const array_scope scope(cache, ac);
         return ___cache_free(cache, ac, object);
@@ -608,6 +624,8 @@ SLAB_ENTRY std::size_t alloc_bulk_slow(kmem_cache* cache, gfp_t flags, std::size
                 return i;
         return n;
     }
+    if (is_slub(cache))
+        return slub_alloc_bulk(cache, flags, n, objects);
     std::size_t got = 0;
     while (got < n) {
         array_cache* ac = cpu_array(cache);
@@ -676,6 +694,8 @@ SLAB_ENTRY void cache_free_bulk(kmem_cache* cache, array_cache* ac, std::size_t 
         const std::uint32_t limit = ac->limit;
         const std::size_t room = limit > avail ? limit - avail : 0;
         if (!room || n > limit) { // the gate, hooks, a full array, or more than an array holds
+            if (is_slub(cache))
+                return slub_free_bulk(cache, n, objects);
             array_cache* mine = cpu_array_to_fill(cache);
             if (!mine || n > mine->capacity) {
                 count(cache->slow_frees, n);
@@ -721,6 +741,8 @@ kmem_cache_node* array_node(kmem_cache* cache, const array_cache* ac) {
 
 // Everything of one slot's array onto the slabs. Owner of the slot only.
 void drain_array_all(kmem_cache* cache, array_cache* ac) {
+    if (is_slub(cache))
+        return slub_cpu_dead(cache, ac);
     const array_scope scope(cache, ac);
     drain_array(cache, array_node(cache, ac), ac, ac->avail);
 }
@@ -741,6 +763,8 @@ void drain_shared(kmem_cache* cache, kmem_cache_node* n, std::size_t nr) {
 
 // Up to `tofree` free slabs go; returns how many.
 std::size_t drain_freelist(kmem_cache* cache, kmem_cache_node* n, std::size_t tofree) {
+    if (is_slub(cache))
+        return slub_drain_node(cache, n, tofree);
     page_list list;
     {
         const spin_guard guard(n->list_lock);
@@ -770,12 +794,18 @@ array_cache* make_array(kmem_cache* cache, array_cache* old) {
     if (making_array)
         return nullptr;
     making_array = true;
-    array_cache* ac = alloc_arraycache(cache, cache->limit);
+    array_cache* ac =
+        is_slub(cache) ? alloc_kmem_cache_cpu(cache) : alloc_arraycache(cache, cache->limit);
     making_array = false;
     if (!ac)
         return nullptr;
     ac->served = cache->request.load(std::memory_order_acquire);
     ac->drained = cache->drain.load(std::memory_order_relaxed);
+    if (is_slub(cache)) {
+        slub_cpu_open(cache, ac);
+        slub_cpu_close(cache, ac);
+        return ac;
+    }
     if (old) { // what it holds moves over; handles that name it come here by the slow way
         const std::uint32_t n = old->avail + old->held;
         std::memcpy(ac->entry, old->entry, sizeof(void*) * n);
@@ -802,6 +832,8 @@ void serve_requests(kmem_cache* cache, unsigned cpu) {
     if (ac->served == request)
         return;
     ac->served = request; // first: making an array may come by here
+    if (is_slub(cache))
+        return slub_serve_requests(cache, ac);
     if (cache->limit > ac->capacity) {
         if (array_cache* larger = make_array(cache, ac)) {
             cache->cpu_cache[cpu].store(larger, std::memory_order_release);

@@ -27,6 +27,7 @@ inline constexpr slab_flags_t CFLGS_OFF_SLAB = 0x80000000u;         // in freeli
 inline constexpr slab_flags_t CFLGS_BITMAP = 0x20000000u;           // a bit an object, else a byte
 inline constexpr slab_flags_t CFLGS_NO_ARRAY = 0x10000000u;         // never has per-CPU arrays
 inline constexpr slab_flags_t CFLGS_KMALLOC = 0x08000000u;          // one of kmalloc_caches
+inline constexpr slab_flags_t CFLGS_SLUB = 0x00000001u;             // the back end is SLUB
 
 inline constexpr slab_flags_t SLAB_CORE_FLAGS =
     SLAB_HWCACHE_ALIGN | SLAB_PANIC | SLAB_TYPESAFE_BY_RCU;
@@ -45,7 +46,7 @@ inline constexpr slab_flags_t CACHE_CREATE_MASK =
 // Caches whose objects may stand for those of another cache only without these.
 inline constexpr slab_flags_t SLAB_NEVER_MERGE =
     SLAB_DEBUG_FLAGS | SLAB_TYPESAFE_BY_RCU | SLAB_NOLEAKTRACE | SLAB_FAILSLAB | CFLGS_NO_ARRAY;
-inline constexpr slab_flags_t SLAB_MERGE_SAME = SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT;
+inline constexpr slab_flags_t SLAB_MERGE_SAME = SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT | CFLGS_SLUB;
 
 // Why every call has to take the slow way.
 enum slab_hook : std::uint32_t {
@@ -124,6 +125,12 @@ struct kmem_cache_node {
     int reap_node = 0;                         // whose alien cache the reaper emptied last
     bool free_touched = false;                 // a free slab was taken since the reaper looked
 
+    // SLUB (slub.cc): slabs with free objects that no slot has frozen, fullest first after a shrink
+    page_list partial;
+    std::atomic<std::size_t> nr_partial{0};    // partial.count, to be read without the lock
+    std::atomic<std::size_t> nr_slabs{0};      // all of them, wherever they are
+    std::atomic<std::size_t> total_objects{0}; // of these
+
     page_list& list(slab_list l) {
         return l == ON_PARTIAL ? slabs_partial : l == ON_FULL ? slabs_full : slabs_free;
     }
@@ -175,6 +182,7 @@ unsigned calculate_alignment(slab_flags_t flags, unsigned align, unsigned size);
 int kmem_cache_sanity_check(const char* name, std::size_t size);
 kmem_cache* find_mergeable(unsigned size, unsigned align, slab_flags_t flags, const char* name,
                            void (*ctor)(void*));
+bool slab_unmergeable(const kmem_cache* cache);
 void create_boot_cache(kmem_cache* cache, const char* name, unsigned size, slab_flags_t flags,
                        unsigned align);
 void set_slab_state(slab_state_t state);
@@ -194,6 +202,35 @@ kmem_cache* create_kmalloc_cache(const char* name, unsigned size, slab_flags_t f
 void create_kmalloc_node_cache();
 void create_kmalloc_caches();
 void publish_kmalloc_caches();
+
+// Objects of a slab (SLUB falls back to smaller slabs when memory is short).
+inline unsigned objs_per_slab(const kmem_cache* cache, const page* slab) {
+    return (cache->flags & CFLGS_SLUB) ? slab->objects : cache->num;
+}
+// First page of the slab that holds an object of the cache.
+inline page* virt_to_slab(const kmem_cache* cache, const void* object) {
+    return virt_to_head_page(object, (cache->flags & CFLGS_SLUB)
+                                         ? page_order(virt_to_pfn(object)) & 0x3fu
+                                         : cache->gfporder);
+}
+
+// Does SLUB serve this cache? Asked in slow functions only.
+inline bool is_slub(const kmem_cache* cache) {
+    return cache->flags & CFLGS_SLUB;
+}
+
+// ---- slab.cc: what every allocation passes on its slow way, in both back ends (mm/slab.h)
+// False: the allocation is to fail.
+bool slab_pre_alloc_hook(kmem_cache* cache, gfp_t flags);
+void slab_post_alloc_hook(kmem_cache* cache, gfp_t flags, std::size_t n, void** objects);
+
+// ---- slab_cache.cc: pages of slabs, in both back ends
+page* kmem_getpages(kmem_cache* cache, gfp_t flags, int nid, unsigned order);
+void kmem_freepages(kmem_cache* cache, page* slab);
+void kmem_freepages_rcu(kmem_cache* cache, page* slab); // after a grace period where there is need
+// Counts a slab against the upper bound of the cache before it exists; false: none may be made.
+bool charge_slab(kmem_cache* cache);
+void uncharge_slab(kmem_cache* cache);
 
 // ---- slab_cache.cc: making caches and slabs
 int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags);
@@ -318,7 +355,7 @@ inline int obj_to_nid(const kmem_cache* cache, const void* obj) {
     if (nr_node_ids() == 1)
         return 0;
     if (virt_addr_valid(obj)) {
-        const page* slab = virt_to_head_page(obj, cache->gfporder);
+        const page* slab = virt_to_slab(cache, obj);
         if (slab->slab_cache == cache)
             return slab->nid;
     }

@@ -17,6 +17,7 @@
 #include <new>
 
 #include "alloc/slab.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
@@ -288,13 +289,18 @@ void slab_init_tables() {
             freelist_caches[i] =
                 create_kmalloc_cache(names[i], freelist_sizes[i], SLAB_NOLEAKTRACE);
     }
+    unsigned entries = ARRAY_ENTRIES;
+    if (slab_get_allocator() == slab_allocator::slub)
+        entries += NR_SLUB_STAT_ITEMS; // counters stand behind the entries
     const auto size = static_cast<unsigned>(
-        align_up(ARRAY_HEADER + ARRAY_ENTRIES * sizeof(void*), alignof(array_cache)));
+        align_up(ARRAY_HEADER + entries * sizeof(void*), alignof(array_cache)));
     array_cachep = create_kmalloc_cache("array_cache", size, SLAB_NOLEAKTRACE | CFLGS_NO_ARRAY);
 }
 
 // Sizes, order and index of a cache. 0 or -E2BIG (no slab can hold an object).
 static int cut_cache(kmem_cache* cache, slab_flags_t flags) {
+    if (flags & CFLGS_SLUB)
+        return calculate_sizes(cache, flags, -1);
     std::size_t size = lay_out_object(cache, flags, false);
     const bool linux_like = slab_get_tuning() == slab_tuning::linux_5_2;
     if (linux_like && size < SLAB_OBJ_MIN_SIZE) // an index of bytes names 255 objects
@@ -316,6 +322,8 @@ static int cut_cache(kmem_cache* cache, slab_flags_t flags) {
 // Sizes, alignment, order and index of a cache whose name, object_size, align and ctor are set.
 // 0, -E2BIG (no slab can hold an object), -ENOMEM.
 int __kmem_cache_create(kmem_cache* cache, slab_flags_t flags) {
+    if (flags & CFLGS_SLUB)
+        return kmem_cache_open(cache, flags);
     cache->align = std::max<unsigned>(cache->align, BYTES_PER_WORD);
     if (const int err = cut_cache(cache, flags))
         return err;
@@ -455,6 +463,8 @@ int do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount, uns
 
 // The numbers that fit the size of the objects; a child's are its root's.
 int enable_cpucache(kmem_cache* cache) {
+    if (is_slub(cache))
+        return 0; // slots get their structures at first use
     if (const kmem_cache* root = cache->memcg_params.root_cache)
         return do_tune_cpucache(cache, root->limit, root->batchcount, root->shared);
     const unsigned size = cache->size;
@@ -480,20 +490,22 @@ namespace {
 
 constinit std::atomic<const slab_rcu_ops*> rcu_ops{nullptr};
 
-page* kmem_getpages(kmem_cache* cache, gfp_t flags, int nid) {
-    page* slab = alloc_pages_node(nid, (flags & ~(__GFP_ZERO | __GFP_NOFAIL)) | cache->allocflags,
-                                  cache->gfporder);
-    if (slab && !memcg_charge_slab(cache, flags, cache->gfporder)) {
-        __free_pages(slab, cache->gfporder);
-        return nullptr;
-    }
-    return slab;
-}
-
 void asan_unpoison_slab([[maybe_unused]] page* slab, [[maybe_unused]] unsigned order) {
 #if defined(SLABFWD_ASAN)
     __asan_unpoison_memory_region(page_address(slab), PAGE_SIZE << order);
 #endif
+}
+
+} // namespace
+
+page* kmem_getpages(kmem_cache* cache, gfp_t flags, int nid, unsigned order) {
+    page* slab =
+        alloc_pages_node(nid, (flags & ~(__GFP_ZERO | __GFP_NOFAIL)) | cache->allocflags, order);
+    if (slab && !memcg_charge_slab(cache, flags, order)) {
+        __free_pages(slab, order);
+        return nullptr;
+    }
+    return slab;
 }
 
 void kmem_freepages(kmem_cache* cache, page* slab) {
@@ -504,11 +516,33 @@ void kmem_freepages(kmem_cache* cache, page* slab) {
     __free_pages(slab, order);
 }
 
-void kmem_rcu_free(rcu_head* head) {
+static void kmem_rcu_free(rcu_head* head) {
     auto* raw = reinterpret_cast<std::byte*>(head) - offsetof(page, rcu);
     auto* slab = reinterpret_cast<page*>(raw);
     kmem_freepages(slab->slab_cache, slab);
 }
+
+void kmem_freepages_rcu(kmem_cache* cache, page* slab) {
+    const slab_rcu_ops* ops = rcu_ops.load(std::memory_order_acquire);
+    if ((cache->flags & SLAB_TYPESAFE_BY_RCU) && ops)
+        ops->call_rcu(&slab->rcu, kmem_rcu_free);
+    else
+        kmem_freepages(cache, slab);
+}
+
+bool charge_slab(kmem_cache* cache) {
+    const std::size_t max = cache->max_slabs.load(std::memory_order_relaxed);
+    if (cache->nr_slabs.fetch_add(1, std::memory_order_relaxed) < max || !max)
+        return true;
+    uncharge_slab(cache);
+    return false;
+}
+
+void uncharge_slab(kmem_cache* cache) {
+    cache->nr_slabs.fetch_sub(1, std::memory_order_release);
+}
+
+namespace {
 
 // The memory for the index of a new slab, and the place of its first object.
 bool alloc_slabmgmt(kmem_cache* cache, page* slab, std::size_t colour_off, gfp_t flags) {
@@ -567,26 +601,13 @@ std::size_t next_colour(kmem_cache* cache, kmem_cache_node* n) {
     return colour < cache->colour ? colour * cache->colour_off : 0;
 }
 
-// Counts a slab against the upper bound of the cache before it exists.
-bool charge_slab(kmem_cache* cache) {
-    const std::size_t max = cache->max_slabs.load(std::memory_order_relaxed);
-    if (cache->nr_slabs.fetch_add(1, std::memory_order_relaxed) < max || !max)
-        return true;
-    cache->nr_slabs.fetch_sub(1, std::memory_order_relaxed);
-    return false;
-}
-
 void slab_destroy(kmem_cache* cache, page* slab) {
     void* freelist = slab->freelist;
-    const slab_rcu_ops* ops = rcu_ops.load(std::memory_order_acquire);
-    if ((cache->flags & SLAB_TYPESAFE_BY_RCU) && ops)
-        ops->call_rcu(&slab->rcu, kmem_rcu_free);
-    else
-        kmem_freepages(cache, slab);
+    kmem_freepages_rcu(cache, slab);
     if (cache->flags & CFLGS_OFF_SLAB)
         kmem_cache_free(cache->freelist_cache, freelist);
     // Last: a dying child without slabs may be gone right after.
-    cache->nr_slabs.fetch_sub(1, std::memory_order_release);
+    uncharge_slab(cache);
 }
 
 } // namespace
@@ -595,7 +616,7 @@ void slab_destroy(kmem_cache* cache, page* slab) {
 page* cache_grow_begin(kmem_cache* cache, gfp_t flags, int nid) {
     if (!charge_slab(cache))
         return nullptr;
-    page* slab = kmem_getpages(cache, flags, nid);
+    page* slab = kmem_getpages(cache, flags, nid, cache->gfporder);
     if (slab) {
         const std::size_t offset = next_colour(cache, get_node(cache, slab->nid));
         if (alloc_slabmgmt(cache, slab, offset, flags)) {
@@ -605,7 +626,7 @@ page* cache_grow_begin(kmem_cache* cache, gfp_t flags, int nid) {
         }
         kmem_freepages(cache, slab);
     }
-    cache->nr_slabs.fetch_sub(1, std::memory_order_relaxed);
+    uncharge_slab(cache);
     return nullptr;
 }
 

@@ -104,7 +104,7 @@ void print_trailer(kmem_cache* cache, void* object, const void* caller) {
     print_tracking(cache, object);
     if (caller)
         print_here("Found", caller);
-    const page* slab = virt_to_head_page(object, cache->gfporder);
+    const page* slab = virt_to_slab(cache, object);
     report("  Slab %p objects=%u object=%p @offset=%td", page_address(slab), cache->num, object,
            bytes_of(object) - static_cast<byte_t*>(page_address(slab)));
     if (cache->red_left_pad)
@@ -200,7 +200,7 @@ void trace(const kmem_cache* cache, const void* object, const char* what, const 
 page* slab_of_cache(const kmem_cache* cache, void* address) {
     if (!virt_addr_valid(address))
         return nullptr;
-    page* slab = virt_to_head_page(address, cache->gfporder);
+    page* slab = virt_to_slab(cache, address);
     return slab->slab_cache == cache ? slab : nullptr;
 }
 
@@ -210,7 +210,7 @@ void* object_around(const kmem_cache* cache, const page* slab, void* address) {
     if (bytes_of(address) < first)
         return nullptr;
     const auto index = static_cast<std::size_t>(bytes_of(address) - first) / cache->size;
-    return index < cache->num ? index_to_obj(cache, slab, index) : nullptr;
+    return index < objs_per_slab(cache, slab) ? index_to_obj(cache, slab, index) : nullptr;
 }
 
 void report_foreign(kmem_cache* cache, void* address, const void* caller) {
@@ -266,7 +266,7 @@ void setup_slab_debug(kmem_cache* cache, page* slab) {
         live_map_new_slab(cache, slab);
     if (!(cache->flags & DEBUG_METADATA_FLAGS))
         return;
-    for (std::size_t i = 0; i < cache->num; ++i)
+    for (std::size_t i = 0; i < objs_per_slab(cache, slab); ++i)
         setup_object_debug(cache, index_to_obj(cache, slab, i));
 }
 
@@ -326,7 +326,7 @@ struct validation {
 
 SLAB_UNCHECKED long validate_slab(kmem_cache* cache, page* slab) {
     long faults = 0;
-    for (std::size_t i = 0; i < cache->num; ++i) {
+    for (std::size_t i = 0; i < objs_per_slab(cache, slab); ++i) {
         void* object = index_to_obj(cache, slab, i);
         const bool out = live_is_out(cache, object);
         if (out && object_is_free(cache, slab, i)) {

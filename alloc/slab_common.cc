@@ -18,6 +18,7 @@
 
 #include "alloc/memcg.h"
 #include "alloc/slabinfo.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
@@ -30,6 +31,7 @@ namespace {
 
 constinit std::atomic<slab_state_t> state{DOWN};
 constinit std::atomic<slab_tuning> tuning{slab_tuning::throughput};
+constinit std::atomic<slab_allocator> allocator{slab_allocator::slab};
 constinit std::atomic<bool> merge{false};
 constinit std::once_flag init_once;
 constinit thread_local bool boots_here = false;
@@ -48,8 +50,8 @@ kmem_cache* kmem_cache_boot() {
     std::abort();
 }
 
-void do_kmem_cache_init() {
-    boots_here = true;
+// mm/slab.c, kmem_cache_init(), up to the kmalloc caches.
+void slab_kmem_cache_init() {
     // 1. The cache of caches, static itself, with a static node.
     kmem_cache_cache = kmem_cache_boot();
     create_boot_cache(kmem_cache_cache, "kmem_cache", sizeof(kmem_cache), SLAB_HWCACHE_ALIGN, 0);
@@ -61,6 +63,14 @@ void do_kmem_cache_init() {
     for (kmem_cache* c = slab_caches.first; c; c = c->next)
         if (replace_static_nodes(c) != 0)
             panic("no memory for the nodes of", c->name);
+}
+
+void do_kmem_cache_init() {
+    boots_here = true;
+    if (slab_get_allocator() == slab_allocator::slub)
+        slub_kmem_cache_init();
+    else
+        slab_kmem_cache_init();
     // 4. Where indices and arrays live, then the other kmalloc caches.
     slab_init_tables();
     create_kmalloc_caches();
@@ -92,10 +102,14 @@ constexpr unsigned align_up(unsigned n, unsigned a) {
     return (n + a - 1) / a * a;
 }
 
+} // namespace
+
 bool slab_unmergeable(const kmem_cache* c) {
     return !is_root_cache(c) || (c->flags & SLAB_NEVER_MERGE) || c->ctor || c->usersize ||
            c->refcount < 0;
 }
+
+namespace {
 
 // A further name for an existing cache that can serve the request; NULL: make a new one.
 kmem_cache* __kmem_cache_alias(const char* name, unsigned size, unsigned align, slab_flags_t flags,
@@ -112,15 +126,16 @@ kmem_cache* __kmem_cache_alias(const char* name, unsigned size, unsigned align, 
     *alias = {c->aliases, copy};
     c->aliases = alias;
     ++c->refcount;
-    c->object_size = std::max(c->object_size, size); // zeroing has to reach all of the larger one
+    // Zeroing has to reach all of the larger one.
+    c->object_size = std::max(c->object_size, size);
+    c->inuse = std::max<unsigned>(c->inuse, align_up(size, BYTES_PER_WORD));
     return c;
 }
 
 // A cache that is not in the list yet. NULL with *err set.
 kmem_cache* do_kmem_cache_create(const char* name, unsigned size, unsigned align,
-                                 slab_flags_t flags, unsigned useroffset, unsigned usersize,
-                                 void (*ctor)(void*), int* err, kmem_cache* root = nullptr,
-                                 mem_cgroup* memcg = nullptr) {
+                                 slab_flags_t flags, const kmem_cache_args& args, int* err,
+                                 kmem_cache* root = nullptr, mem_cgroup* memcg = nullptr) {
     *err = -ENOMEM;
     void* mem = kmem_cache_alloc(kmem_cache_cache, GFP_KERNEL);
     if (!mem)
@@ -129,9 +144,12 @@ kmem_cache* do_kmem_cache_create(const char* name, unsigned size, unsigned align
     c->name = kstrdup(name, GFP_KERNEL);
     c->object_size = size;
     c->align = align;
-    c->useroffset = useroffset;
-    c->usersize = usersize;
-    c->ctor = ctor;
+    c->useroffset = args.useroffset;
+    c->usersize = args.usersize;
+    c->ctor = args.ctor;
+    c->use_freeptr_offset = args.use_freeptr_offset;
+    c->freeptr_offset = args.freeptr_offset;
+    c->sheaf_capacity = args.sheaf_capacity;
     c->refcount = 1;
     c->memcg_params.root_cache = root;
     c->memcg_params.memcg = memcg;
@@ -140,6 +158,27 @@ kmem_cache* do_kmem_cache_create(const char* name, unsigned size, unsigned align
     kfree(c->name);
     kmem_cache_free(kmem_cache_cache, c);
     return nullptr;
+}
+
+// What the rest of the arguments of a cache may be. 0 or -EINVAL.
+int check_args(std::size_t size, slab_flags_t flags, const kmem_cache_args& args) {
+    constexpr unsigned SHEAF_MAX = 1u << 16;
+    if ((flags & ~SLAB_FLAGS_PERMITTED) || (args.align & (args.align - 1)) ||
+        args.align > PAGE_SIZE)
+        return -EINVAL;
+    if (args.use_freeptr_offset &&
+        (args.ctor || args.freeptr_offset % sizeof(void*) || (flags & SLAB_POISON) ||
+         args.freeptr_offset + sizeof(void*) > size))
+        return -EINVAL;
+    if (args.sheaf_capacity > SHEAF_MAX && args.sheaf_capacity != kmem_cache_args::SHEAF_DEFAULT)
+        return -EINVAL;
+    return 0;
+}
+
+// May the request be served by a cache made for another one?
+bool plain_request(const kmem_cache_args& args) {
+    return !args.usersize && !args.use_freeptr_offset &&
+           args.sheaf_capacity == kmem_cache_args::SHEAF_DEFAULT;
 }
 
 kmem_cache* creation_failed(const char* name, slab_flags_t flags, int err) {
@@ -175,6 +214,18 @@ int slab_set_tuning(slab_tuning t) {
 
 slab_tuning slab_get_tuning() {
     return tuning.load(std::memory_order_relaxed);
+}
+int slab_set_allocator(slab_allocator a) {
+    if (slab_state() != DOWN)
+        return -EBUSY;
+    allocator.store(a, std::memory_order_relaxed);
+    return 0;
+}
+slab_allocator slab_get_allocator() {
+    return allocator.load(std::memory_order_relaxed);
+}
+slab_allocator kmem_cache_allocator(const kmem_cache* cache) {
+    return is_slub(cache) ? slab_allocator::slub : slab_allocator::slab;
 }
 void slab_set_merge(bool on) {
     merge.store(on, std::memory_order_relaxed);
@@ -228,41 +279,52 @@ kmem_cache* find_mergeable(unsigned size, unsigned align, slab_flags_t flags, co
     size = align_up(size, align);
     for (kmem_cache* c = slab_caches.last; c; c = c->prev) {
         if (slab_unmergeable(c) || size > c->size ||
-            (flags & SLAB_MERGE_SAME) != (c->flags & SLAB_MERGE_SAME) || c->size % align ||
-            c->size - size >= sizeof(void*) || align > c->align || c->align % align)
+            (flags & SLAB_MERGE_SAME) != (c->flags & SLAB_MERGE_SAME) || c->use_freeptr_offset ||
+            c->size % align || c->size - size >= sizeof(void*) || align > c->align ||
+            c->align % align)
             continue;
         return c;
     }
     return nullptr;
 }
 
-kmem_cache* kmem_cache_create_usercopy(const char* name, std::size_t size, std::size_t align,
-                                       slab_flags_t flags, std::size_t useroffset,
-                                       std::size_t usersize, void (*ctor)(void*)) {
+kmem_cache* kmem_cache_create(const char* name, std::size_t size, const kmem_cache_args* given,
+                              slab_flags_t flags) {
     kmem_cache_init();
+    kmem_cache_args args = given ? *given : kmem_cache_args{};
     const spin_guard guard(slab_mutex);
     int err = kmem_cache_sanity_check(name, size);
-    if (!err && ((flags & ~SLAB_FLAGS_PERMITTED) || (align & (align - 1)) || align > PAGE_SIZE))
-        err = -EINVAL;
+    if (!err)
+        err = check_args(size, flags, args);
     if (err)
         return creation_failed(name, flags, err);
     const slab_flags_t panics = flags & SLAB_PANIC;
-    flags = kmem_cache_flags(static_cast<unsigned>(size), flags & CACHE_CREATE_MASK & ~SLAB_PANIC,
-                             name);
-    if (useroffset >= size || usersize > size - useroffset)
-        usersize = useroffset = 0;
     const auto osize = static_cast<unsigned>(size);
-    const auto oalign = static_cast<unsigned>(align);
-    if (!usersize)
-        if (kmem_cache* alias = __kmem_cache_alias(name, osize, oalign, flags, ctor))
+    flags = kmem_cache_flags(osize, flags & CACHE_CREATE_MASK & ~SLAB_PANIC, name);
+    if (args.allocator == slab_allocator::slub)
+        flags |= CFLGS_SLUB;
+    if (args.useroffset >= size || args.usersize > size - args.useroffset)
+        args.usersize = args.useroffset = 0;
+    if (plain_request(args))
+        if (kmem_cache* alias = __kmem_cache_alias(name, osize, args.align, flags, args.ctor))
             return alias;
-    kmem_cache* c = do_kmem_cache_create(name, osize, calculate_alignment(flags, oalign, osize),
-                                         flags, static_cast<unsigned>(useroffset),
-                                         static_cast<unsigned>(usersize), ctor, &err);
+    kmem_cache* c = do_kmem_cache_create(name, osize, calculate_alignment(flags, args.align, osize),
+                                         flags, args, &err);
     if (!c)
         return creation_failed(name, panics, err);
     slab_caches_add(c);
     return c;
+}
+
+kmem_cache* kmem_cache_create_usercopy(const char* name, std::size_t size, std::size_t align,
+                                       slab_flags_t flags, std::size_t useroffset,
+                                       std::size_t usersize, void (*ctor)(void*)) {
+    kmem_cache_args args;
+    args.align = static_cast<unsigned>(std::min<std::size_t>(align, ~0u));
+    args.useroffset = static_cast<unsigned>(std::min<std::size_t>(useroffset, ~0u));
+    args.usersize = static_cast<unsigned>(std::min<std::size_t>(usersize, ~0u));
+    args.ctor = ctor;
+    return kmem_cache_create(name, size, &args, flags);
 }
 
 kmem_cache* kmem_cache_create(const char* name, std::size_t size, std::size_t align,
@@ -307,9 +369,19 @@ void free_cache(kmem_cache* cache) {
 // memory. REQUIRES slab_mutex.
 kmem_cache* create_child_cache(kmem_cache* root, mem_cgroup* memcg, const char* name) {
     int err = 0;
-    return do_kmem_cache_create(name, root->object_size, root->align,
-                                root->flags & CACHE_CREATE_MASK, root->useroffset, root->usersize,
-                                root->ctor, &err, root, memcg);
+    kmem_cache_args args;
+    args.useroffset = root->useroffset;
+    args.usersize = root->usersize;
+    args.ctor = root->ctor;
+    args.use_freeptr_offset = root->use_freeptr_offset;
+    args.freeptr_offset = root->freeptr_offset;
+    args.sheaf_capacity = root->sheaf_capacity;
+    kmem_cache* c = do_kmem_cache_create(name, root->object_size, root->align,
+                                         root->flags & (CACHE_CREATE_MASK | CFLGS_SLUB), args, &err,
+                                         root, memcg);
+    if (c && is_slub(c))
+        memcg_propagate_slab_attrs(c);
+    return c;
 }
 
 // A cache made while the list has no lock yet; ends the program when it cannot be made.
@@ -319,6 +391,9 @@ void create_boot_cache(kmem_cache* c, const char* name, unsigned size, slab_flag
     c->object_size = size;
     c->align = calculate_alignment(flags, align, size);
     c->refcount = 1;
+    c->sheaf_capacity = kmem_cache_args::SHEAF_DEFAULT;
+    if (slab_get_allocator() == slab_allocator::slub)
+        flags |= CFLGS_SLUB;
     if (__kmem_cache_create(c, (flags & ~SLAB_PANIC) | CFLGS_KMALLOC) != 0)
         panic("creation of boot cache failed:", name);
     slab_caches_add(c);

@@ -91,7 +91,7 @@ void live_map_close(kmem_cache* cache) {
 
 void live_map_new_slab(const kmem_cache* cache, const page* slab) {
     const std::uint32_t tag = live_tag(cache);
-    for (std::size_t i = 0; tag && i < cache->num; ++i)
+    for (std::size_t i = 0; tag && i < objs_per_slab(cache, slab); ++i)
         detail::live_at(&cache->live, index_to_obj(cache, slab, i))
             .store(static_cast<std::uint16_t>(tag + 1), std::memory_order_relaxed);
 }

@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "alloc/slab.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
@@ -117,6 +118,8 @@ std::size_t shrink_partial_slabs(kmem_cache* cache, kmem_cache_node* n) {
 } // namespace
 
 int __kmem_cache_shrink(kmem_cache* cache) {
+    if (is_slub(cache))
+        return slub_cache_shrink(cache);
     drain_cpu_caches(cache);
     bool left = false;
     for (int nid = 0; nid < nr_node_ids(); ++nid) {
@@ -137,6 +140,12 @@ namespace {
 void reap_array(kmem_cache* cache, array_cache* ac) {
     const bool used = ac->touched || ac->avail != ac->last_avail;
     ac->touched = 0;
+    if (is_slub(cache)) {
+        if (!used)
+            slub_cpu_dead(cache, ac);
+        ac->last_avail = std::uint32_t{ac->avail};
+        return;
+    }
     if (!used && ac->avail)
         drain_array(cache, array_node(cache, ac), ac,
                     std::min<std::size_t>((ac->limit + 4u) / 5u, (ac->avail + 1u) / 2u));
@@ -144,6 +153,8 @@ void reap_array(kmem_cache* cache, array_cache* ac) {
 }
 
 std::size_t reap_node(kmem_cache* cache, kmem_cache_node* n) {
+    if (is_slub(cache))
+        return slub_reap(cache, n) << cache->gfporder;
     std::size_t nr = 0;
     std::size_t want = 0;
     bool touched = false;
@@ -301,6 +312,8 @@ void report_leaks(const kmem_cache* cache, std::size_t live) {
 // Empties a cache that nobody uses any more, arrays of all slots included. 0, or -EBUSY with a
 // report when objects are live.
 int __kmem_cache_shutdown(kmem_cache* cache) {
+    if (is_slub(cache))
+        return slub_cache_shutdown(cache);
     for (unsigned cpu = 1; cpu < nr_cpu_ids(); ++cpu)
         if (array_cache* ac = array_of(cache, cpu))
             drain_array_all(cache, ac);

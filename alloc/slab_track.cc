@@ -155,7 +155,7 @@ struct collection {
 
 void process_slab(page* slab, void* arg) {
     auto* c = static_cast<collection*>(arg);
-    for (std::size_t i = 0; i < c->cache->num; ++i) {
+    for (std::size_t i = 0; i < objs_per_slab(c->cache, slab); ++i) {
         const void* object = index_to_obj(c->cache, slab, i);
         if (live_is_out(c->cache, object) != (c->item == TRACK_ALLOC))
             continue;
@@ -206,7 +206,7 @@ struct leak_collection {
 
 void collect_leaks(page* slab, void* arg) {
     auto* c = static_cast<leak_collection*>(arg);
-    for (std::size_t i = 0; i < c->cache->num && c->leaks.size() < c->max; ++i) {
+    for (std::size_t i = 0; i < objs_per_slab(c->cache, slab) && c->leaks.size() < c->max; ++i) {
         const void* object = index_to_obj(c->cache, slab, i);
         if (!live_is_out(c->cache, object))
             continue;

@@ -10,11 +10,14 @@
 
 #include "alloc/slab.h"
 #include "alloc/slabinfo.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
 [[gnu::no_sanitize_address]] bool object_is_free(const kmem_cache* cache, const page* slab,
                                                  std::size_t index) {
+    if (is_slub(cache))
+        return slub_object_is_free(cache, const_cast<page*>(slab), index);
     if (cache->flags & CFLGS_BITMAP) {
         if (cache->random_seq)
             index = random_place(cache, slab, index);
@@ -113,6 +116,8 @@ void check_arrays(kmem_cache* cache, std::vector<const void*>* seen, verdict* v)
 } // namespace
 
 bool kmem_cache_is_valid(kmem_cache* cache, std::string* why) {
+    if (is_slub(cache))
+        return slub_is_valid(cache, why);
     verdict v;
     std::vector<const void*> seen;
     std::size_t used = 0;

@@ -15,6 +15,7 @@
 
 #include "alloc/memcg.h"
 #include "alloc/slab.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
@@ -47,6 +48,24 @@ void add_arrays(kmem_cache* cache, slabinfo* s) {
     }
     s->allocmiss += cache->slow_allocs.load(std::memory_order_relaxed);
     s->freemiss += cache->slow_frees.load(std::memory_order_relaxed);
+}
+
+// SLUB counts slabs as active, whatever they hold, and has no tunables (mm/slub.c, get_slabinfo).
+void add_slub(kmem_cache* cache, slabinfo* s) {
+    std::size_t objs = 0;
+    for (int nid = 0; nid < nr_node_ids(); ++nid) {
+        const kmem_cache_node* n = get_node(cache, nid);
+        s->num_slabs += n->nr_slabs.load(std::memory_order_relaxed);
+        objs += n->total_objects.load(std::memory_order_relaxed);
+    }
+    s->num_objs += objs;
+    s->active_slabs = s->num_slabs;
+    s->free_objs += objs - std::min(slub_objects_out(cache), objs);
+    s->cpu_objs += slub_objects_at_hand(cache);
+    s->allochit += slub_stat(cache, ALLOC_FASTPATH);
+    s->allocmiss += slub_stat(cache, ALLOC_SLOWPATH);
+    s->freehit += slub_stat(cache, FREE_FASTPATH);
+    s->freemiss += slub_stat(cache, FREE_SLOWPATH);
 }
 
 std::string cache_show(const slabinfo& s, bool statistics) {
@@ -104,8 +123,13 @@ slabinfo read_cache(kmem_cache* cache) {
     s.sharedfactor = cache->shared;
     s.object_size = cache->object_size;
     s.align = cache->align;
+    s.allocator = kmem_cache_allocator(cache);
     for (kmem_cache* c = cache; c;
          c = c == cache ? c->memcg_params.children : c->memcg_params.children_next) {
+        if (is_slub(c)) {
+            add_slub(c, &s);
+            continue;
+        }
         for (int nid = 0; nid < nr_node_ids(); ++nid)
             add_node(c, get_node(c, nid), &s);
         add_arrays(c, &s);
@@ -157,6 +181,8 @@ std::string slabinfo_text(bool statistics) {
 }
 
 int kmem_cache_tune(kmem_cache* cache, unsigned limit, unsigned batchcount, unsigned shared) {
+    if (is_slub(cache))
+        return -EIO;                   // as the kernel's: SLUB has nothing of the kind
     constexpr unsigned MAX = 1u << 16; // entries an array may have
     if (limit < 1 || batchcount < 1 || batchcount > limit || limit > MAX || shared > MAX ||
         std::uint64_t{shared} * batchcount > (std::uint64_t{1} << 20))

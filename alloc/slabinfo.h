@@ -35,6 +35,7 @@ struct slabinfo {
     std::size_t num_slabs = 0;
     std::size_t sharedavail = 0; ///< objects in the shared arrays
 
+    slab_allocator allocator = slab_allocator::slab;
     unsigned object_size = 0;   ///< bytes that the creator asked for
     unsigned align = 0;         ///< bytes
     std::size_t cpu_objs = 0;   ///< objects in per-CPU arrays
