@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -21,6 +23,14 @@ inline constexpr slab_tuning tuning = slab_tuning::linux_5_2;
 inline constexpr slab_tuning tuning = slab_tuning::throughput;
 #endif
 inline const int tuning_set = slab_set_tuning(tuning);
+
+/// The back end under test: SLAB, or SLUB with SLAB_TEST_ALLOCATOR=slub in the environment.
+inline const bool slub = [] {
+    const char* name = std::getenv("SLAB_TEST_ALLOCATOR");
+    return name && std::strcmp(name, "slub") == 0;
+}();
+inline const int allocator_set =
+    slab_set_allocator(slub ? slab_allocator::slub : slab_allocator::slab);
 
 /// Collects what the allocator reports while it lives.
 class reports {
