@@ -11,6 +11,7 @@
 #include <cstdio>
 
 #include "alloc/slab.h"
+#include "alloc/slub.h"
 
 namespace slabfwd {
 
@@ -26,8 +27,10 @@ std::vector<slab_cpu_detail> read_cpus(kmem_cache* cache) {
             continue;
         list.push_back({.cpu = cpu,
                         .nid = cpu_to_node(cpu),
-                        .avail = ac->avail + ac->held,
-                        .limit = std::min<unsigned>(cache->limit, ac->capacity),
+                        .avail = ac->avail + ac->held +
+                                 (is_slub(cache) ? unsigned{ac->freelist_len} : 0u),
+                        .limit = is_slub(cache) ? ac->capacity
+                                                : std::min<unsigned>(cache->limit, ac->capacity),
                         .batchcount = ac->batchcount,
                         .refilled = ac->refilled,
                         .flushed = ac->flushed,
@@ -37,12 +40,30 @@ std::vector<slab_cpu_detail> read_cpus(kmem_cache* cache) {
     return list;
 }
 
+// SLUB's slabs that are on no list of the node are full or a slot's. REQUIRES list_lock.
+void read_slub_node(kmem_cache_node* n, slab_node_detail* d) {
+    for (page* slab = n->partial.first; slab; slab = slab->next) {
+        const slab_counters s = read_counters(slab);
+        ++(s.inuse ? d->partial : d->free);
+        d->free_objects += slab->objects - s.inuse;
+        d->partial_free += s.inuse ? slab->objects - s.inuse : 0u;
+        if (s.inuse)
+            d->occupancy[std::min<std::size_t>(s.inuse * TENTHS / slab->objects, TENTHS - 1)] += 1;
+    }
+    const std::size_t all = n->nr_slabs.load(std::memory_order_relaxed);
+    d->full = all - std::min(all, n->partial.count);
+}
+
 slab_node_detail read_node(kmem_cache* cache, int nid) {
     kmem_cache_node* n = get_node(cache, nid);
     slab_node_detail d;
     d.nid = nid;
     d.occupancy.resize(TENTHS);
     const spin_guard guard(n->list_lock);
+    if (is_slub(cache)) {
+        read_slub_node(n, &d);
+        return d;
+    }
     d.partial = n->slabs_partial.count;
     d.full = n->slabs_full.count;
     d.free = n->slabs_free.count;

@@ -574,7 +574,7 @@ void slub_cpu_open(kmem_cache*, kmem_cache_cpu* c) {
         c->held_freelist = nullptr;
     }
     c->limit = c->capacity;
-    c->batchcount = (c->capacity + 1) / 2;
+    c->batchcount = (c->capacity + 2) / 3;
     c->hard_limit = 0;
     c->live_tag = 0;
 }

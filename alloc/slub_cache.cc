@@ -29,6 +29,7 @@ namespace {
 
 constexpr std::size_t MIN_PARTIAL = 5;
 constexpr std::size_t MAX_PARTIAL = 10;
+constexpr unsigned SHEAF_MAX_DEFAULT = 768;
 constexpr unsigned DEFAULT_DEFRAG_RATIO = 1000; // of 1024: a call in 42 stays at home
 
 // Boot parameters of the kernel: orders between these, so many objects a slab at least.
@@ -89,9 +90,12 @@ void set_cpu_partial(kmem_cache* cache) {
 void set_sheaf_capacity(kmem_cache* cache) {
     if (cache->sheaf_capacity != kmem_cache_args::SHEAF_DEFAULT)
         return;
-    cache->sheaf_capacity = slab_get_tuning() == slab_tuning::linux_5_2
-                                ? 0
-                                : std::bit_floor(std::clamp(131072u / cache->size, 1u, 512u));
+    const unsigned batch =
+        std::bit_floor(std::clamp(65536u / cache->size, 1u, SHEAF_MAX_DEFAULT / 3));
+    if (slab_get_tuning() == slab_tuning::linux_5_2)
+        cache->sheaf_capacity = 0;
+    else
+        cache->sheaf_capacity = cache->size > 65536 ? 1 : 3 * batch; // as SLAB's arrays
 }
 
 // ---- nodes

@@ -26,6 +26,16 @@ std::uint64_t slub_stat(const kmem_cache* cache, stat_item item) {
     return sum;
 }
 
+// As in the kernel, a count that its owner makes at this moment may survive.
+void slub_clear_stat(kmem_cache* cache, stat_item item) {
+    cache->stat[item].store(0, std::memory_order_relaxed);
+    for (unsigned cpu = 1; cpu < nr_cpu_ids(); ++cpu) {
+        const kmem_cache_cpu* c = cache->cpu_cache[cpu].load(std::memory_order_acquire);
+        if (c && c->stat)
+            c->stat[item] = 0;
+    }
+}
+
 std::size_t slub_objects_out(const kmem_cache* cache) {
     std::uint64_t out = cache->slow_allocs.load(std::memory_order_relaxed) -
                         cache->slow_frees.load(std::memory_order_relaxed);

@@ -46,6 +46,7 @@ void describe(CLI::App& app, run_options& o) {
     app.add_option("--rxq", o.rxq, "receive queues per port")->check(CLI::Range(1, 64));
     app.add_option("--rhash-entries", o.rhash_entries, "buckets of the route cache (default: by memory)");
     app.add_option("--mbufs", o.mbufs, "packet buffers (default 16383)")->check(CLI::Range(1023, 1 << 22));
+    add_slab_options(app);
     app.add_option("--slab-memory", o.slab_memory,
                    "memory of the slab caches: anonymous (default), hugetlb or dpdk")
         ->check(CLI::IsMember({"anonymous", "hugetlb", "dpdk"}));

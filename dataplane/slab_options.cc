@@ -1,16 +1,44 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// --slab-debug and --failslab. See slab_options.h.
+// See slab_options.h.
 #include "dataplane/slab_options.h"
 
+#include <cstdint>
 #include <string>
 
 #include <CLI/CLI.hpp>
 
 #include "alloc/failslab.h"
+#include "alloc/kmem_cache.h"
 #include "alloc/slab_debug.h"
 
 namespace slabfwd {
+
+void add_slab_options(CLI::App& app) {
+    constexpr const char* LATE = "the slab allocator is at work already";
+    app.add_option_function<std::string>(
+           "--slab-allocator",
+           [](const std::string& name) {
+               if (slab_set_allocator(name == "slub" ? slab_allocator::slub : slab_allocator::slab))
+                   throw CLI::ValidationError("--slab-allocator", LATE);
+           },
+           "back end of the slab caches: slab (default) or slub")
+        ->check(CLI::IsMember({"slab", "slub"}))
+        ->type_name("NAME");
+    app.add_option_function<std::string>(
+           "--slab-tuning",
+           [](const std::string& name) {
+               if (slab_set_tuning(name == "linux" ? slab_tuning::linux_5_2
+                                                   : slab_tuning::throughput))
+                   throw CLI::ValidationError("--slab-tuning", LATE);
+           },
+           "how slab caches are cut: throughput (default), or linux (the kernel's numbers)")
+        ->check(CLI::IsMember({"throughput", "linux"}))
+        ->type_name("NAME");
+    app.add_flag_function(
+        "--slab-merge", [](std::int64_t) { slab_set_merge(true); },
+        "let slab caches that can share their slabs");
+}
 
 void add_slab_debug_options(CLI::App& app) {
     app.add_option_function<std::string>(

@@ -54,6 +54,7 @@ std::vector<alloc_workload> alloc_workloads();
 /// How the slab allocator is set up: what holds for a process.
 struct slab_setup {
     bool linux_tuning = false;
+    bool slub = false;
     slab_flags_t flags = 0; ///< of the cache
 };
 

@@ -197,6 +197,8 @@ struct slab_peer {
     std::string open(const alloc_peer& peer, const alloc_job& job, size_t) {
         if (peer.slab.linux_tuning && slab_set_tuning(slab_tuning::linux_5_2) != 0)
             return "the allocator is up already";
+        if (peer.slab.slub && slab_set_allocator(slab_allocator::slub) != 0)
+            return "the allocator is up already";
         cache = kmem_cache_create("bench", job.size, 0, peer.slab.flags, nullptr);
         return cache ? std::string() : fmt::format("kmem_cache_create: {}", std::strerror(errno));
     }

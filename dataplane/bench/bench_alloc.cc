@@ -158,6 +158,7 @@ int bench_alloc_main(int argc, char** argv) {
     describe_bench_options(app, o);
     app.add_flag("--hugepages", hugepages,
                  "tell the mallocs to use hugepages too, where they can (ours and rte_mempool do)");
+    add_slab_options(app);
     add_slab_debug_options(app);
     if (const auto status = parse_bench_options(app, argc, argv))
         return *status;

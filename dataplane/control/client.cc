@@ -16,6 +16,7 @@
 
 #include "dataplane/control/control.h"
 #include "dataplane/control/protocol.h"
+#include "dataplane/control/slabtop.h"
 
 namespace slabfwd {
 
@@ -72,8 +73,8 @@ public:
         }
         return 0;
     }
-    /// Runs one command; its exit status.
-    int execute(const std::vector<std::string>& words) {
+    /// Runs one command; its exit status. Its text goes to `capture`, or to standard output.
+    int execute(const std::vector<std::string>& words, std::string* capture = nullptr) {
         std::string data;
         for (const std::string& word : words)
             data.append(word) += '\0';
@@ -91,7 +92,9 @@ public:
                 return lost();
             switch (header[4]) {
             case FRAME_OUT:
-                if (fwrite(text.data(), 1, len, stdout) != len || fflush(stdout) != 0)
+                if (capture)
+                    *capture += text;
+                else if (fwrite(text.data(), 1, len, stdout) != len || fflush(stdout) != 0)
                     return complain(fmt::format("standard output: {}", strerror(errno)));
                 break;
             case FRAME_ERR:
@@ -208,6 +211,10 @@ int ctl_main(int argc, char** argv) {
     struct sigaction sa {};
     sa.sa_handler = on_interrupt; // no SA_RESTART: a read that waits comes back
     sigaction(SIGINT, &sa, nullptr);
+    if (!words.empty() && words[0] == "slabtop" && isatty(STDOUT_FILENO))
+        return slabtop_view(words, [&c](const std::vector<std::string>& w, std::string* text) {
+            return interrupts ? -1 : c.execute(w, text);
+        });
     if (!words.empty())
         return c.execute(words);
     return in.is_open() ? batch(c, file, in, force) : batch(c, "-", std::cin, force);

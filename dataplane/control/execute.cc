@@ -12,6 +12,7 @@
 #include "dataplane/control/ip_commands.h"
 #include "dataplane/control/job.h"
 #include "dataplane/control/proc.h"
+#include "dataplane/control/slab_files.h"
 #include "dataplane/control/sysctl.h"
 #include "neigh/softnet.h"
 #include "route/route.h"
@@ -36,9 +37,13 @@ constexpr command_entry commands[] = {
      ip_command},
     {"sysctl", "[ -w ] [ -aenNqr ] KEY[=VALUE]...", "tunables", sysctl_command},
     {"iptables", "[ -t TABLE ] ...", "packet filter", iptables_command},
-    {"cat", "/proc/...", "the files that scripts read", cat_command},
+    {"cat", "/proc/... | /sys/kernel/slab/NAME/ATTR", "the files that scripts read", cat_command},
+    {"echo", "WORD... FILE", "write to /proc/slabinfo or /sys/kernel/slab/NAME/ATTR", echo_command},
+    {"ls", "[ -j ] [ /sys/kernel/slab[/NAME] ]", "caches and their attributes", ls_command},
     {"slabinfo", "[ -j ] | detail [ NAME... ] | tune NAME LIMIT BATCHCOUNT SHARED",
      "the slab caches", slabinfo_command},
+    {"slabtop", "[ -o ] [ -j ] [ -d SEC ] [ -s KEY ]", "the slab caches, refreshed",
+     slabtop_command},
     {"rt_cache", "[ -j ]", "the route cache: totals and entries", rt_cache_command},
     {"snmp", "[ -j ] [ -a ]", "protocol counters that are not zero", snmp_command},
     {"drops", "[ -j ] [ -a ]", "dropped packets by reason", drops_command},

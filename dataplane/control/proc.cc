@@ -10,6 +10,7 @@
 
 #include "alloc/slab_detail.h"
 #include "dataplane/control/ip_link.h"
+#include "dataplane/control/slab_files.h"
 #include "dataplane/control/values.h"
 #include "neigh/arp.h"
 #include "neigh/inetdevice.h"
@@ -368,7 +369,7 @@ bool cat_command(command& c, std::span<const std::string> words) {
         return c.fail(1, "", "cat: a file below /proc is wanted\n");
     std::string all;
     for (const std::string& word : words) {
-        auto text = proc_file(c.n, word);
+        auto text = word.starts_with("/sys/") ? slab_file(word) : proc_file(c.n, word);
         if (!text)
             return c.fail(1, word, fmt::format("cat: {}: No such file or directory\n", word));
         all += *text;

@@ -201,6 +201,8 @@ TEST(Memcg, DestroyTakesChildrenAlongOrNamesTheirObjects) {
 }
 
 TEST(Memcg, TunablesReachChildren) {
+    if (slub)
+        GTEST_SKIP() << "of SLAB only";
     const kmem_cache_ptr cache(kmem_cache_create("tuned", 128, 0, SLAB_ACCOUNT, nullptr));
     ASSERT_EQ(kmem_cache_tune(cache.get(), 40, 20, 2), 0);
     kmem_cache_set_max(cache.get(), 5000);
