@@ -380,7 +380,7 @@ kmem_cache* create_child_cache(kmem_cache* root, mem_cgroup* memcg, const char* 
                                          root->flags & (CACHE_CREATE_MASK | CFLGS_SLUB), args, &err,
                                          root, memcg);
     if (c && is_slub(c))
-        memcg_propagate_slab_attrs(c);
+        slub_propagate_attrs(c);
     return c;
 }
 

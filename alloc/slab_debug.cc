@@ -252,8 +252,9 @@ std::size_t lay_out_object(kmem_cache* cache, slab_flags_t flags, bool slub) {
     if ((flags & SLAB_RED_ZONE) && size == cache->object_size)
         size += BYTES_PER_WORD; // there is always a right red zone
     cache->inuse = static_cast<unsigned>(size);
-    cache->offset = 0;
-    if (slub && ((flags & (SLAB_TYPESAFE_BY_RCU | SLAB_POISON)) || cache->ctor)) {
+    cache->offset = slub && cache->use_freeptr_offset ? cache->freeptr_offset : 0;
+    if (slub && ((flags & SLAB_POISON) || cache->ctor ||
+                 ((flags & SLAB_TYPESAFE_BY_RCU) && !cache->use_freeptr_offset))) {
         cache->offset = cache->inuse; // a free object must stay as it is
         size += BYTES_PER_WORD;
     }

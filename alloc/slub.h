@@ -146,7 +146,7 @@ int slub_cache_shutdown(kmem_cache* cache);
 std::size_t slub_reap(kmem_cache* cache, kmem_cache_node* n);
 void slub_set_min_partial(kmem_cache* cache, std::size_t min);
 // A group's child gets what was set for its root by hand.
-void memcg_propagate_slab_attrs(kmem_cache* child);
+void slub_propagate_attrs(kmem_cache* child);
 // A dying child keeps no slab that is empty.
 void slub_deactivate(kmem_cache* child);
 

@@ -206,8 +206,6 @@ void slub_set_min_partial(kmem_cache* cache, std::size_t min) {
 // Order, sizes and the place of the free pointer. `forced_order`: negative, none. 0 or -E2BIG.
 int calculate_sizes(kmem_cache* cache, slab_flags_t flags, int forced_order) {
     const std::size_t size = lay_out_object(cache, flags, true);
-    if (cache->use_freeptr_offset)
-        cache->offset = cache->freeptr_offset; // the creator knows a field that readers leave alone
     const int order =
         forced_order >= 0 ? forced_order : calculate_order(static_cast<unsigned>(size));
     if (order < 0)
@@ -231,7 +229,7 @@ int calculate_sizes(kmem_cache* cache, slab_flags_t flags, int forced_order) {
     return 0;
 }
 
-void memcg_propagate_slab_attrs(kmem_cache* child) {
+void slub_propagate_attrs(kmem_cache* child) {
     const kmem_cache* root = child->memcg_params.root_cache;
     child->min_partial = std::size_t{root->min_partial};
     child->cpu_partial = unsigned{root->cpu_partial};
