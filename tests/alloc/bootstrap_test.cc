@@ -47,7 +47,7 @@ TEST(bootstrap, states_come_in_order) {
     ASSERT_GE(seen.size(), 3u);
     // SLAB needs nothing while DOWN, its first structures are static; SLUB's first node is an object.
     EXPECT_EQ(std::vector(seen.begin(), seen.begin() + 2),
-              slub ? (std::vector<slab_state_t>{DOWN, PARTIAL})
+              test::slub ? (std::vector<slab_state_t>{DOWN, PARTIAL})
                    : (std::vector<slab_state_t>{PARTIAL, PARTIAL_NODE}));
     EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
     kmem_cache_init();
@@ -55,7 +55,7 @@ TEST(bootstrap, states_come_in_order) {
 }
 
 TEST(bootstrap, first_caches_are_made_from_themselves) {
-    if (slub)
+    if (test::slub)
         GTEST_SKIP() << "of SLAB only";
     const auto list = slabinfo_list();
     ASSERT_GT(list.size(), 10u);

@@ -178,7 +178,7 @@ TEST(kmem_cache, hard_upper_bound) {
     while (void* p = kmem_cache_alloc(cache.get(), GFP_KERNEL))
         objs.push_back(p);
     EXPECT_EQ(objs.size(), cache->num * 2u);
-    EXPECT_TRUE(r.has(slub ? "SLUB: Unable to allocate memory on node 0"
+    EXPECT_TRUE(r.has(test::slub ? "SLUB: Unable to allocate memory on node 0"
                            : "SLAB: Unable to allocate memory on node 0"));
     EXPECT_TRUE(r.has("cache: bound"));
     EXPECT_EQ(get_slabinfo(cache.get()).errors, 1u);
@@ -278,7 +278,7 @@ TEST(kmem_cache, slot_of_an_ended_thread_is_taken_over) {
 }
 
 TEST(kmem_cache, misuse_is_found_at_the_slab) {
-    if (slub)
+    if (test::slub)
         GTEST_SKIP() << "of SLAB only";
     const kmem_cache_ptr cache(kmem_cache_create("misused", 200, 0, 0, nullptr));
     const kmem_cache_ptr other(kmem_cache_create("innocent", 200, 0, 0, nullptr));
@@ -477,6 +477,8 @@ TEST(kmem_cache, per_object_cost) {
 // Objects whose size is a multiple of a high power of two start at different cache lines from slab
 // to slab, so that their first lines do not share a few sets of the cache.
 TEST(kmem_cache, slabs_are_coloured) {
+    if (test::slub)
+        GTEST_SKIP() << "of SLAB only";
     if (test::tuning == slab_tuning::linux_5_2)
         GTEST_SKIP() << "the kernel colours with what is left over only";
     for (const std::size_t size : {128u, 256u, 512u, 1024u}) {

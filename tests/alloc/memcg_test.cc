@@ -201,7 +201,7 @@ TEST(Memcg, DestroyTakesChildrenAlongOrNamesTheirObjects) {
 }
 
 TEST(Memcg, TunablesReachChildren) {
-    if (slub)
+    if (test::slub)
         GTEST_SKIP() << "of SLAB only";
     const kmem_cache_ptr cache(kmem_cache_create("tuned", 128, 0, SLAB_ACCOUNT, nullptr));
     ASSERT_EQ(kmem_cache_tune(cache.get(), 40, 20, 2), 0);

@@ -101,7 +101,7 @@ TEST(Numa, AnObjectOfAnotherNodeCanBeAskedFor) {
         kmem_cache_free(cache.get(), any);
         EXPECT_EQ(kmem_cache_alloc_node(cache.get(), GFP_KERNEL, NODES), nullptr);
     });
-    if (!slub)
+    if (!test::slub)
         EXPECT_GE(get_slabinfo(cache.get()).node_allocs, 2u);
     EXPECT_TRUE(is_valid(cache.get()));
 }
@@ -109,7 +109,7 @@ TEST(Numa, AnObjectOfAnotherNodeCanBeAskedFor) {
 // Objects freed on a foreign node wait in its alien cache, and are of the old node when they come
 // out again.
 TEST(Numa, ObjectsGoHomeThroughAlienCaches) {
-    if (slub)
+    if (test::slub)
         GTEST_SKIP() << "of SLAB only";
     const kmem_cache_ptr cache(kmem_cache_create("numa-alien", 192, 0, 0, nullptr));
     std::vector<void*> objects(1000);

@@ -20,7 +20,7 @@ std::string line_of(const std::string& text, const std::string& name) {
 }
 
 TEST(slabinfo, text_is_version_2_1) {
-    if (slub)
+    if (test::slub)
         GTEST_SKIP() << "of SLAB only";
     const kmem_cache_ptr cache(kmem_cache_create("ip_dst_test", 200, 0, 0, nullptr));
     ASSERT_EQ(kmem_cache_tune(cache.get(), 100, 50, 4), 0);
@@ -60,7 +60,7 @@ TEST(slabinfo, objects_add_up) {
     EXPECT_EQ(s.active_objs, 1234u);
     EXPECT_EQ(s.active_objs + s.cpu_objs + s.sharedavail + s.free_objs, s.num_objs);
     EXPECT_EQ(s.num_objs, s.num_slabs * s.objperslab);
-    if (!slub)
+    if (!test::slub)
         EXPECT_GE(s.high_mark, 5000u);
     EXPECT_GE(s.grown, s.num_slabs);
     EXPECT_EQ(s.errors, 0u);
@@ -69,7 +69,7 @@ TEST(slabinfo, objects_add_up) {
 }
 
 TEST(slabinfo, write_sets_tunables_at_once) {
-    if (slub)
+    if (test::slub)
         GTEST_SKIP() << "of SLAB only";
     const kmem_cache_ptr cache(kmem_cache_create("tuned", 200, 0, 0, nullptr));
     const auto h = kmem_cache_this_cpu(cache.get());
@@ -99,7 +99,7 @@ TEST(slabinfo, write_sets_tunables_at_once) {
 }
 
 TEST(slabinfo, default_tunables) {
-    if (slub)
+    if (test::slub)
         GTEST_SKIP() << "of SLAB only";
     struct {
         std::size_t size;

@@ -408,6 +408,28 @@ TEST_F(Commands, FilesInTheKernelsFormat) {
         EXPECT_NE(r.must(std::string("cat ") + path), "");
 }
 
+TEST_F(Commands, FilesOfTheSlabCaches) {
+    EXPECT_THAT(r.must("ls /sys/kernel/slab"), HasSubstr("ip_dst_cache\n"));
+    EXPECT_THAT(r.must("ls /sys/kernel/slab/ip_dst_cache"), HasSubstr("shrink*\nslab_size\n"));
+    EXPECT_EQ(r.must("cat /sys/kernel/slab/ip_dst_cache/aliases"), "0\n");
+    EXPECT_GE(std::stoi(r.must("cat /sys/kernel/slab/ip_dst_cache/object_size")), 100);
+    r.must("echo 1 /sys/kernel/slab/ip_dst_cache/shrink");
+    r.must("echo 'ip_dst_cache 60 20 2' '>' /proc/slabinfo");
+    EXPECT_THAT(r.must("cat /proc/slabinfo"), HasSubstr(" : tunables   60   20    2 : "));
+    for (const char* bad :
+         {"echo 1 /sys/kernel/slab/ip_dst_cache/slab_size", "echo 1 /sys/kernel/slab/nobody/shrink",
+          "echo 0 /sys/kernel/slab/ip_dst_cache/shrink", "echo /proc/slabinfo", "ls /proc",
+          "cat /sys/kernel/slab/ip_dst_cache/nothing", "cat /sys/kernel/slab/nobody/align",
+          "echo x /proc/slabinfo", "slabtop -s z"})
+        EXPECT_NE(r.run(bad).rc, 0) << bad;
+    EXPECT_THAT(r.must("slabtop -o -s n"),
+                AllOf(StartsWith(" Active / Total Objects (% used)    : "),
+                      HasSubstr("  OBJS ACTIVE  USE OBJ SIZE  SLABS OBJ/SLAB CACHE SIZE NAME\n"),
+                      HasSubstr(" ip_dst_cache")));
+    for (const char* report : {"slabtop -j", "ls -j", "ls -j /sys/kernel/slab/ip_dst_cache"})
+        EXPECT_TRUE(json::accept(r.must(report))) << report;
+}
+
 TEST_F(Commands, SysctlUnits) {
     struct {
         const char *set, *read, *shown;
