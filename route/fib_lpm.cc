@@ -2,9 +2,9 @@
 //
 // Changes of the compiled form. That no store but those of entries is needed for a change follows
 // from one fact: among the prefixes that cover an address there is one of each length at most. So
-// the entries that belong to a prefix are those of its range whose leaf has its length; a new prefix
-// overwrites entries of its own and shorter lengths, a removed one turns its own into those of the
-// next shorter prefix, which the zones know. Threads: under rtnl. See fib_lpm.h.
+// the entries that belong to a prefix are those of its range whose leaf has its length; a new
+// prefix overwrites entries of its own and shorter lengths, a removed one turns its own into those
+// of the next shorter prefix, which the zones know. Threads: under rtnl. See fib_lpm.h.
 #include "route/fib_lpm.h"
 
 #include <algorithm>
@@ -383,8 +383,7 @@ void fib_lpm_change::commit(const fib_alias* after_routes) {
                 fib_lpm* bigger = fib_lpm_grown(tb_->tb_lpm);
                 bigger ? fib_lpm_replace(tb_, bigger) : fib_lpm_drop(tb_);
             }
-        } else if (!entries_set(tb_->tb_lpm, key_, plen_, false,
-                                covering_leaf(tb_, key_, plen_))) {
+        } else if (!entries_set(tb_->tb_lpm, key_, plen_, false, covering_leaf(tb_, key_, plen_))) {
             fib_lpm_drop(tb_);
         }
         if (old && tb_->tb_lpm)

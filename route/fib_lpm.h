@@ -9,7 +9,8 @@
 // Threads: entries are single stores; a leaf or a group that nothing names any more is used again
 // after a grace period; a structure that has to grow is copied and replaced as a whole. When memory
 // is short the compiled form goes, and the zones answer. Works without EAL.
-// Origin: the scheme is Gupta, Lin, McKeown's (1998), as in DPDK's rte_fib; leaf classes are our own.
+// Origin: the scheme is Gupta, Lin, McKeown's (1998), as in DPDK's rte_fib; leaf classes are our
+// own.
 #pragma once
 
 #include <cstddef>

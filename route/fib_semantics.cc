@@ -126,10 +126,11 @@ bool nh_equal(const fib_nh& a, const fib_nh& b) {
 fib_info* fib_find_info(const fib_net* fn, const fib_info* nfi) {
     auto same = [nfi](const fib_info* fi) {
         return fi->fib_nhs == nfi->fib_nhs &&
-               fi->fib_nh_[0].fib_nh_gw4 == nfi->fib_nh_[0].fib_nh_gw4 && fi->fib_protocol == nfi->fib_protocol &&
-               fi->fib_scope == nfi->fib_scope && fi->fib_prefsrc == nfi->fib_prefsrc &&
-               fi->fib_priority == nfi->fib_priority && fi->fib_type == nfi->fib_type &&
-               fi->fib_tb_id == nfi->fib_tb_id && fi->mtu_locked == nfi->mtu_locked &&
+               fi->fib_nh_[0].fib_nh_gw4 == nfi->fib_nh_[0].fib_nh_gw4 &&
+               fi->fib_protocol == nfi->fib_protocol && fi->fib_scope == nfi->fib_scope &&
+               fi->fib_prefsrc == nfi->fib_prefsrc && fi->fib_priority == nfi->fib_priority &&
+               fi->fib_type == nfi->fib_type && fi->fib_tb_id == nfi->fib_tb_id &&
+               fi->mtu_locked == nfi->mtu_locked &&
                !memcmp(fi->fib_metrics, nfi->fib_metrics, sizeof(fi->fib_metrics)) &&
                !(uint32_t(fi->fib_flags ^ nfi->fib_flags) & ~RTNH_COMPARE_MASK) &&
                std::ranges::equal(nexthops(fi), nexthops(nfi), nh_equal);
@@ -208,8 +209,8 @@ int fib_nh_init(fib_info* fi, fib_nh* nh, const fib_nh_config& cfg, netlink_ext_
 /// What the slots hang at a fib_info that is going to be used. 0 or -ENOBUFS.
 int fib_info_alloc_slots(const net& n, fib_info* fi) {
     const unsigned cpus = n.nr_cpus();
-    fi->fib_slot_refs = static_cast<uint32_t*>(
-        kcalloc(cpus * FIB_SLOT_STRIDE, sizeof(uint32_t), GFP_KERNEL));
+    fi->fib_slot_refs =
+        static_cast<uint32_t*>(kcalloc(cpus * FIB_SLOT_STRIDE, sizeof(uint32_t), GFP_KERNEL));
     bool ok = fi->fib_slot_refs;
     for (fib_nh& nh : nexthops(fi)) {
         nh.nh_rth_input = static_cast<rtable**>(kcalloc(cpus, sizeof(rtable*), GFP_KERNEL));

@@ -25,8 +25,8 @@ std::mutex caches_lock;
 unsigned caches_users = 0; ///< nets that have a FIB; under caches_lock
 
 uint32_t fn_hashfn(const fn_zone* fz, be32_t key, uint32_t hashmask) {
-    // Only the prefix' bits count. Neighbours stay neighbours, so that a sorted table loads by cache
-    // lines; what the upper bits tell apart is folded in, many times over.
+    // Only the prefix' bits count. Neighbours stay neighbours, so that a sorted table loads by
+    // cache lines; what the upper bits tell apart is folded in, many times over.
     const uint32_t h = uint32_t(uint64_t(be32_to_cpu(key)) >> (32 - fz->fz_order));
     return (h ^ (h >> 16) * 0x9e3779b1u >> 12 ^ h >> 9 << 4) & hashmask;
 }

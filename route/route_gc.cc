@@ -64,24 +64,26 @@ uint32_t rt_score(const rtable* rt, jiffies_t now) {
 namespace {
 
 // Asks for what the removal of the entries behind rt will read, each a step before it is followed:
-// the third one's lines, the second one's bucket, the first one's chain.
+// the fifth one's lines, the fourth one's bucket, then along the chains, where the oldest is last.
 // (Inline, since gcc takes a function that only prefetches for one without effects.)
 [[gnu::always_inline]] inline void rt_gc_prefetch(const rt_hash_shard* shard, const rtable* rt) {
     auto bucket = [shard](const rtable* e) {
         return &shard->rt_hash_table[rt_hash_of(shard, e->key) & shard->rt_hash_mask];
     };
-    const rtable* next = rt->lru_next;
-    if (!next)
-        return;
-    __builtin_prefetch(*bucket(next));
-    const rtable* second = next->lru_next;
-    if (!second)
-        return;
-    __builtin_prefetch(bucket(second));
-    if (const rtable* third = second->lru_next) {
-        __builtin_prefetch(third);
-        __builtin_prefetch(&third->dst.input);
-        __builtin_prefetch(&third->lru_next);
+    const rtable* ahead[5] = {rt};
+    for (unsigned i = 1; i < 5; ++i)
+        if (!(ahead[i] = ahead[i - 1]->lru_next))
+            return;
+    if (const dst_entry* head = *bucket(ahead[1]); head && head->rt_next)
+        __builtin_prefetch(head->rt_next->rt_next);
+    if (const dst_entry* head = *bucket(ahead[2]))
+        __builtin_prefetch(head->rt_next);
+    __builtin_prefetch(*bucket(ahead[3]));
+    if (const rtable* fifth = ahead[4]->lru_next) {
+        __builtin_prefetch(bucket(ahead[4]));
+        __builtin_prefetch(fifth);
+        __builtin_prefetch(&fifth->dst.input);
+        __builtin_prefetch(&fifth->lru_next);
     }
 }
 

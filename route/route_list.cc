@@ -23,9 +23,9 @@ struct burst_rules {
     net_device* dev;
     unsigned cpu;
     uint32_t genid;
-    const fib_lpm* lpm = nullptr;      ///< null: the rules are not the simple ones
-    const fn_zone* own32 = nullptr;    ///< own addresses
-    unsigned longest_other = 0;        ///< length of the local table's other prefixes
+    const fib_lpm* lpm = nullptr;   ///< null: the rules are not the simple ones
+    const fn_zone* own32 = nullptr; ///< own addresses
+    unsigned longest_other = 0;     ///< length of the local table's other prefixes
 
     burst_rules(softnet_data* sd, net_device* d)
         : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)) {
@@ -62,8 +62,7 @@ struct burst_rules {
         rtable* own = leaf->fi->fib_nh_[0].nh_rth_input[cpu];
         if (!own || own->rt_genid != genid || own->plain() != 1 || own->dst.dev == dev)
             return nullptr;
-        const rt_key key =
-            rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos);
+        const rt_key key = rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos);
         if (rt_cache_probe(shard, key, hash) || fn_zone_find(own32, iph->daddr) ||
             fn_zone_find(own32, iph->saddr) || rt_admit(shard, hash, key))
             return nullptr;

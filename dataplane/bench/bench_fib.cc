@@ -2,9 +2,9 @@
 //
 // `slabfwd bench fib`: the routing table beside DPDK's rte_fib (DIR24_8, with next hops of 1, 2 and
 // 4 bytes) and rte_lpm: time to load a full table, cycles of a lookup in bursts of 32, bytes a
-// route. Our own load is the whole of `ip route add`: checks, shared next hops, nodes, compiled form.
-// Door: bench_fib_main(). All peers answer the same addresses in one process each, in turn; CPU time
-// of the own thread is counted. Threads: one.
+// route. Our own load is the whole of `ip route add`: checks, shared next hops, nodes, compiled
+// form. Door: bench_fib_main(). All peers answer the same addresses in one process each, in turn;
+// CPU time of the own thread is counted. Threads: one.
 #include <cstdio>
 #include <random>
 
@@ -73,9 +73,8 @@ struct fib_job {
 };
 
 void report(child_result& out, uint64_t load_ns, double memory, double cycles, size_t routes) {
-    out.samples = {{"load", double(load_ns) / 1e6},
-                   {"cycles", cycles},
-                   {"bytes", memory / double(routes)}};
+    out.samples = {
+        {"load", double(load_ns) / 1e6}, {"cycles", cycles}, {"bytes", memory / double(routes)}};
 }
 
 void run_own(const fib_job& job, child_result& out) {
@@ -194,7 +193,9 @@ void run_rte_lpm(const fib_job& job, child_result& out) {
     uint64_t sum = 0;
     run_dpdk(
         job, out, before,
-        [&](const prefix& p, uint32_t nh) { return p.len ? rte_lpm_add(lpm, p.addr, p.len, nh) : 0; },
+        [&](const prefix& p, uint32_t nh) {
+            return p.len ? rte_lpm_add(lpm, p.addr, p.len, nh) : 0;
+        },
         [&](size_t at) {
             uint32_t nh[BURST];
             rte_lpm_lookup_bulk(lpm, &(*job.addresses)[at], nh, BURST);
@@ -253,20 +254,20 @@ int bench_fib_main(int argc, char** argv) {
     tsc_ghz();
     const std::vector<uint32_t> addresses = table_addresses(*routes);
     const fib_job job{&*routes, &addresses, o.quick ? 2e7 : 5e8};
-    bench_report result("fib",
-                        {{"load", "ms", "CPU time to load the table, ms", false, 0, true},
-                         {"cycles", "TSC cycles", "TSC cycles a lookup, bursts of 32", false, 1, true},
-                         {"bytes", "bytes", "Resident bytes a route, all of it", false, 1, true},
-                         {"lpm_bytes", "bytes", "of which the compiled form", false, 1, false}},
-                        columns);
+    bench_report result(
+        "fib",
+        {{"load", "ms", "CPU time to load the table, ms", false, 0, true},
+         {"cycles", "TSC cycles", "TSC cycles a lookup, bursts of 32", false, 1, true},
+         {"bytes", "bytes", "Resident bytes a route, all of it", false, 1, true},
+         {"lpm_bytes", "bytes", "of which the compiled form", false, 1, false}},
+        columns);
     const std::string workload = fmt::format("{} routes", routes->size());
     unsigned failed = 0;
     for (unsigned turn = 0; turn < o.turns; ++turn)
         for (const fib_peer& p : fib_peers()) {
             if (!name_matches(o.peers, p.column.name))
                 continue;
-            const child_result r =
-                run_in_child([&](child_result& out) { p.run(job, out); }, 300);
+            const child_result r = run_in_child([&](child_result& out) { p.run(job, out); }, 300);
             if (!r.error.empty() || !r.skipped.empty())
                 std::fprintf(stderr, "%s: %s%s\n", p.column.name.c_str(), r.error.c_str(),
                              r.skipped.c_str());

@@ -206,11 +206,13 @@ void describe(CLI::App& app, settings& s) {
                    "rhash-entries (repeat)")
         ->allow_extra_args(false)
         ->type_name("[WORKLOAD:]KEY=V,V..");
-    app.footer(
-        "A packet's route is looked up in a hash of flows first (a hit), else in the routing table\n"
-        "(a miss); a miss makes an entry, so that the flow's next packet hits. Entries come from a\n"
-        "memory allocator: the columns. The lines are laws by which flows come. Numbers of the own\n"
-        "columns are followed by their ratio to the best other one.");
+    app.footer("A packet's route is looked up in a hash of flows first (a hit), else in the "
+               "routing table\n"
+               "(a miss); a miss makes an entry, so that the flow's next packet hits. Entries come "
+               "from a\n"
+               "memory allocator: the columns. The lines are laws by which flows come. Numbers of "
+               "the own\n"
+               "columns are followed by their ratio to the best other one.");
 }
 
 int list_names(const settings& s) {
@@ -245,7 +247,11 @@ struct curves {
                 if (metric.starts_with(fmt::format("{}_cdf_", what)))
                     add("1 latency",
                         {"Time of one lookup: share of lookups that take no longer",
-                         "TSC cycles", "%", true, false, {}},
+                         "TSC cycles",
+                         "%",
+                         true,
+                         false,
+                         {}},
                         title + ", " + what, value,
                         std::strtod(metric.c_str() + metric.rfind('_') + 1, nullptr) * 2.5);
             if (metric == "time_x")
@@ -310,8 +316,8 @@ unsigned measure(const workload& w, const settings& s, bench_report& report, cur
             if (!r.skipped.empty())
                 ++said[fmt::format("{}: skipped: {}", peer.column.name, r.skipped)];
             if (!r.error.empty())
-                failed += !!++said[fmt::format("{}: {}: failed: {}", w.name, peer.column.name,
-                                               r.error)];
+                failed +=
+                    !!++said[fmt::format("{}: {}: failed: {}", w.name, peer.column.name, r.error)];
             for (const auto& [metric, value] : r.samples)
                 if (known_metric(metric))
                     report.add(w.name, peer.column.name, metric, value);
@@ -356,9 +362,9 @@ int bench_route_cache_main(int argc, char** argv) {
     tsc_ghz(); // once, for all children
     std::vector<workload> todo;
     for (const workload& w : workloads(s))
-        if (s.sweeps.empty() ? name_matches(s.common.workloads, w.name)
-                             : !s.common.workloads.empty() &&
-                                   name_matches(s.common.workloads, w.name))
+        if (s.sweeps.empty()
+                ? name_matches(s.common.workloads, w.name)
+                : !s.common.workloads.empty() && name_matches(s.common.workloads, w.name))
             todo.push_back(w);
     for (const std::string& text : s.sweeps)
         if (const std::string why = sweep(workloads(s), text, todo); !why.empty()) {

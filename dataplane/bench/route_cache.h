@@ -69,8 +69,8 @@ struct route_cache_job {
 
 /// `n` packets of a law; scans never repeat a pair of addresses within n, and not with another
 /// `round` either.
-tl::expected<std::vector<packet_addrs>, std::string>
-make_packets(const route_cache_job& job, size_t n, uint32_t round);
+tl::expected<std::vector<packet_addrs>, std::string> make_packets(const route_cache_job& job,
+                                                                  size_t n, uint32_t round);
 
 /// A router with ports p0 10.0.0.1/16 and p1 10.1.0.1/16, next hops that answer, and routes.
 struct bench_router {

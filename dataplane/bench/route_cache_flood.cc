@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The flood: the whole pipeline between two saturated ports. 1,000 established flows are half of the
-// packets, the other half never repeats. The rate is told beside the rate with every packet cached,
-// measured in the same process before and after; the hit ratio is of the established flows alone,
-// since a packet that never comes again cannot hit. Time is the worker's turns by the TSC; what a
-// turn was interrupted for by other programs is cut off (turns longer than 20 times the median).
-// Door: run_flood(). See route_cache.h.
+// The flood: the whole pipeline between two saturated ports. 1,000 established flows are half of
+// the packets, the other half never repeats. The rate is told beside the rate with every packet
+// cached, measured in the same process before and after; the hit ratio is of the established flows
+// alone, since a packet that never comes again cannot hit. Time is the worker's turns by the TSC;
+// what a turn was interrupted for by other programs is cut off (turns longer than 20 times the
+// median). Door: run_flood(). See route_cache.h.
 #include <algorithm>
 #include <cstring>
 #include <functional>
@@ -45,7 +45,8 @@ public:
     /// worker's turn.
     uint64_t turn(unsigned flood_every) {
         for (unsigned i = 0; i < BURST; ++i)
-            write(m_[i], flood_every && i % flood_every == flood_every - 1 ? stranger() : friendly());
+            write(m_[i],
+                  flood_every && i % flood_every == flood_every - 1 ? stranger() : friendly());
         void** objects = reinterpret_cast<void**>(m_);
         rte_ring_enqueue_bulk(b_.p0->ring_in, objects, BURST, nullptr);
         const auto now = uint64_t(double(__rdtsc()) / tsc_ghz());
@@ -68,7 +69,8 @@ private:
     packet_addrs stranger() {
         packet_addrs a = flood_[stranger_ % PACKETS];
         const auto lap = uint32_t(stranger_++ / PACKETS);
-        a.saddr = cpu_to_be32(be32_to_cpu(a.saddr) + (sources_ ? lap * uint32_t(PACKETS) : lap * 4));
+        a.saddr =
+            cpu_to_be32(be32_to_cpu(a.saddr) + (sources_ ? lap * uint32_t(PACKETS) : lap * 4));
         return a;
     }
     void write(rte_mbuf* m, packet_addrs a) {
@@ -176,17 +178,18 @@ void run_flood(const route_cache_job& given, flood_kind kind, child_result& out)
         const uint64_t lost = ports.lost() - lost0, friends = ports.established() - friends0;
         const double during = flooded.mpps();
         const double after = run_phase(ports, 0, job.span_ns / 8, nothing).mpps();
-        out.samples.insert(out.samples.end(), {
-            {"flood_mpps", during},
-            {"cached_mpps", (before + after) / 2},
-            {"flood_rate", during / ((before + after) / 2)},
-            {"flood_refused", double(lost)},
-            {"entries_max", double(most)},
-            {"entries_of_max", double(most) / sd.rt_shard->max_size * 100},
-            {"gc_looked", double(sd.rt_shard->gc_looked_max)},
-            {"allocs_per_packet",
-             double(sd.rt_stat[stat::allocated] - alloc0) / (turns * BURST) * 100},
-        });
+        out.samples.insert(out.samples.end(),
+                           {
+                               {"flood_mpps", during},
+                               {"cached_mpps", (before + after) / 2},
+                               {"flood_rate", during / ((before + after) / 2)},
+                               {"flood_refused", double(lost)},
+                               {"entries_max", double(most)},
+                               {"entries_of_max", double(most) / sd.rt_shard->max_size * 100},
+                               {"gc_looked", double(sd.rt_shard->gc_looked_max)},
+                               {"allocs_per_packet", double(sd.rt_stat[stat::allocated] - alloc0) /
+                                                         (turns * BURST) * 100},
+                           });
         if (friends)
             out.samples.emplace_back("flood_hit_ratio", double(hits) / double(friends) * 100);
         rt_shard_flush(sd.rt_shard);

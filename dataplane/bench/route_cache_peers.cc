@@ -86,9 +86,8 @@ void set_objects(net& n, dst_objects* objects) {
 std::string use_mempool(net& n, uint32_t capacity) {
     constexpr unsigned CACHE = 512;
     const unsigned count = capacity + 2 * CACHE * n.nr_cpus();
-    rte_mempool* mp =
-        rte_mempool_create_empty("ip_dst_cache", count, sizeof(rtable), CACHE, 0, -1,
-                                 RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+    rte_mempool* mp = rte_mempool_create_empty("ip_dst_cache", count, sizeof(rtable), CACHE, 0, -1,
+                                               RTE_MEMPOOL_F_NO_IOVA_CONTIG);
     if (!mp)
         return fmt::format("rte_mempool_create_empty: {}", rte_strerror(rte_errno));
     const size_t bytes = size_t(mp->header_size + mp->elt_size + mp->trailer_size) * count;

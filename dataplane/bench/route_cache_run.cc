@@ -86,8 +86,8 @@ public:
         if (job_.threads == 1) {
             peer_cycles(b_.n(), true);
             const measured timed = work_for(job_.span_ns / 4, nullptr);
-            out.alloc_share = double(peer_cycles(b_.n(), false)) /
-                              (double(timed.cpu_ns) * tsc_ghz()) * 100;
+            out.alloc_share =
+                double(peer_cycles(b_.n(), false)) / (double(timed.cpu_ns) * tsc_ghz()) * 100;
         }
         single(out);
         return out;
@@ -277,20 +277,20 @@ void report(const route_cache_job& job, std::vector<lane_result>& lanes, child_r
     const auto packets = double(sum.work.ops);
     const double ns = double(sum.work.cpu_ns) / packets;
     out.samples.insert(out.samples.end(), {
-        {"lookups", mpps},
-        {"allocs", alloc},
-        {"frees", freed},
-        {"hit_ratio", double(sum.hits) / packets * 100},
-        {"ns", ns},
-        {"cycles", ns * tsc_ghz()},
-        {"refused", double(sum.refused)},
-        {"uncached", double(sum.uncached) / packets * 100},
-        {"gc_runs", double(sum.gc) / packets * 1000},
-        {"gc_looked", double(sum.looked_max)},
-        {"entries", double(sum.entries)},
-        {"entries_max", double(sum.entries_max)},
-        {"bytes", double(entry_bytes(job.peer))},
-    });
+                                              {"lookups", mpps},
+                                              {"allocs", alloc},
+                                              {"frees", freed},
+                                              {"hit_ratio", double(sum.hits) / packets * 100},
+                                              {"ns", ns},
+                                              {"cycles", ns * tsc_ghz()},
+                                              {"refused", double(sum.refused)},
+                                              {"uncached", double(sum.uncached) / packets * 100},
+                                              {"gc_runs", double(sum.gc) / packets * 1000},
+                                              {"gc_looked", double(sum.looked_max)},
+                                              {"entries", double(sum.entries)},
+                                              {"entries_max", double(sum.entries_max)},
+                                              {"bytes", double(entry_bytes(job.peer))},
+                                          });
     if (job.threads == 1)
         out.samples.emplace_back("alloc_share", lanes[0].alloc_share);
     add_latency(out, "hit", lanes[0].hit);

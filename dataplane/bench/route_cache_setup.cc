@@ -30,10 +30,9 @@ uint32_t mask_of(unsigned len) {
 
 /// Lengths as in the Internet's table of 2022, roughly, in per mille.
 std::vector<prefix> drawn_prefixes(size_t count) {
-    const std::map<unsigned, double> lengths = {{12, 1},  {13, 1},   {14, 2},   {15, 3},
-                                                {16, 15}, {17, 9},   {18, 15},  {19, 27},
-                                                {20, 46}, {21, 52},  {22, 118}, {23, 108},
-                                                {24, 603}};
+    const std::map<unsigned, double> lengths = {{12, 1},   {13, 1},   {14, 2},  {15, 3},  {16, 15},
+                                                {17, 9},   {18, 15},  {19, 27}, {20, 46}, {21, 52},
+                                                {22, 118}, {23, 108}, {24, 603}};
     std::vector<double> weight(33);
     for (auto [len, w] : lengths)
         weight[len] = w;
@@ -83,8 +82,8 @@ tl::expected<std::vector<prefix>, std::string> read_prefixes(const std::string& 
 }
 
 const char* flow_law_name(flow_law law) {
-    static constexpr const char* names[] = {"uniform",  "zipf",    "working-set", "scan",
-                                            "scan-src", "capture"};
+    static constexpr const char* names[] = {"uniform", "zipf",     "working-set",
+                                            "scan",    "scan-src", "capture"};
     return names[size_t(law)];
 }
 
@@ -158,8 +157,8 @@ struct flow_picker {
 
 } // namespace
 
-tl::expected<std::vector<packet_addrs>, std::string>
-make_packets(const route_cache_job& job, size_t n, uint32_t round) {
+tl::expected<std::vector<packet_addrs>, std::string> make_packets(const route_cache_job& job,
+                                                                  size_t n, uint32_t round) {
     std::vector<packet_addrs> out;
     if (job.law == flow_law::capture) {
         std::string why;
@@ -175,7 +174,8 @@ make_packets(const route_cache_job& job, size_t n, uint32_t round) {
         if (job.law == flow_law::scan_src) {
             packet_addrs a = flow_addrs(*job.routes, flow % 1000, 0);
             // 16.0.0.0 .. 95.255.255.255, each once in all rounds.
-            a.saddr = cpu_to_be32(0x10000000u + uint32_t((flow + uint64_t(round) * n) % 0x50000000u));
+            a.saddr =
+                cpu_to_be32(0x10000000u + uint32_t((flow + uint64_t(round) * n) % 0x50000000u));
             out.push_back(a);
         } else if (job.law == flow_law::scan) {
             out.push_back(flow_addrs(*job.routes, flow, SOURCES + round * 4));
@@ -191,13 +191,13 @@ make_packets(const route_cache_job& job, size_t n, uint32_t round) {
 namespace {
 
 std::string configure(net& n, const route_cache_job& job) {
-    std::vector<std::string> lines = {"sysctl -w net.ipv4.ip_forward=1",
-                                      "ip link set dev p0 up",
-                                      "ip link set dev p1 up",
-                                      "ip addr add 10.0.0.1/16 dev p0",
-                                      "ip addr add 10.1.0.1/16 dev p1",
-                                      fmt::format("sysctl -w net.ipv4.route.admission={}",
-                                                  job.admission)};
+    std::vector<std::string> lines = {
+        "sysctl -w net.ipv4.ip_forward=1",
+        "ip link set dev p0 up",
+        "ip link set dev p1 up",
+        "ip addr add 10.0.0.1/16 dev p0",
+        "ip addr add 10.1.0.1/16 dev p1",
+        fmt::format("sysctl -w net.ipv4.route.admission={}", job.admission)};
     for (unsigned i = 0; i < BENCH_NEXT_HOPS; ++i)
         lines.push_back(fmt::format(
             "ip neigh add 10.1.0.{} lladdr 02:bb:00:00:01:{:02x} dev p1 nud permanent", 2 + i, i));
@@ -205,8 +205,8 @@ std::string configure(net& n, const route_cache_job& job) {
     if (job.gc_thresh)
         lines.push_back(fmt::format("sysctl -w net.ipv4.route.gc_thresh={}", job.gc_thresh));
     if (job.gc_min_interval_ms >= 0)
-        lines.push_back(fmt::format("sysctl -w net.ipv4.route.gc_min_interval_ms={}",
-                                    job.gc_min_interval_ms));
+        lines.push_back(
+            fmt::format("sysctl -w net.ipv4.route.gc_min_interval_ms={}", job.gc_min_interval_ms));
     if (job.max_size)
         lines.push_back(fmt::format("sysctl -w net.ipv4.route.max_size={}", job.max_size));
     for (const std::string& line : lines)

@@ -3,8 +3,8 @@
 // `slabfwd ctl`: sends a command to a running router and prints what comes back. Many commands
 // (-batch FILE, or standard input without a command) go over one connection, one after the other;
 // the first that fails ends it, unless -force. Threads: a process of its own.
-#include <cerrno>
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>

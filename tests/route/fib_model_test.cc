@@ -240,9 +240,8 @@ TEST_P(fib_model, a_table_of_internet_size) {
     EXPECT_EQ(table_lookup(prefixes[0].first, 0), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(tables, fib_model, testing::Bool(), [](const auto& info) {
-    return info.param ? "compiled" : "zones";
-});
+INSTANTIATE_TEST_SUITE_P(tables, fib_model, testing::Bool(),
+                         [](const auto& info) { return info.param ? "compiled" : "zones"; });
 
 } // namespace
 } // namespace slabfwd::test

@@ -174,8 +174,8 @@ TEST_P(fib_threads, random_changes_beside_lookups) {
             cfg.nexthops[0].has_gw = true;
             for (int i = 0; i < 6000; ++i) {
                 cfg.fc_dst_len = uint8_t(17 + rng() % 16);
-                cfg.fc_dst = cpu_to_be32(0x14010000u | (rng() & 0xffff)) &
-                             inet_make_mask(cfg.fc_dst_len);
+                cfg.fc_dst =
+                    cpu_to_be32(0x14010000u | (rng() & 0xffff)) & inet_make_mask(cfg.fc_dst_len);
                 cfg.nexthops[0].gw = parse_ip(cfg.fc_dst_len % 2 ? "10.0.0.2" : "10.0.0.3");
                 cfg.fc_nlflags = NLM_F_CREATE | NLM_F_EXCL;
                 const int err = inet_rtm_newroute(r.n, cfg, nullptr);
@@ -186,9 +186,8 @@ TEST_P(fib_threads, random_changes_beside_lookups) {
         });
 }
 
-INSTANTIATE_TEST_SUITE_P(tables, fib_threads, testing::Bool(), [](const auto& info) {
-    return info.param ? "compiled" : "zones";
-});
+INSTANTIATE_TEST_SUITE_P(tables, fib_threads, testing::Bool(),
+                         [](const auto& info) { return info.param ? "compiled" : "zones"; });
 
 } // namespace
 } // namespace slabfwd::test
