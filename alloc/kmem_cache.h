@@ -222,13 +222,15 @@ inline std::uintptr_t freelist_ptr(std::uint64_t random, std::uintptr_t ptr, std
     return ptr ^ random ^ __builtin_bswap64(at);
 }
 
-// What follows a free object on the cpu freelist.
-inline void* cpu_get_freepointer(const array_cache* ac, const void* object) {
+// What follows a free object on the cpu freelist. The place of the link may be poisoned.
+[[gnu::no_sanitize_address]] inline void* cpu_get_freepointer(const array_cache* ac,
+                                                              const void* object) {
     const auto at = reinterpret_cast<std::uintptr_t>(object) + ac->offset;
     return reinterpret_cast<void*>(
         freelist_ptr(ac->random, *reinterpret_cast<const std::uintptr_t*>(at), at));
 }
-inline void cpu_set_freepointer(const array_cache* ac, void* object, const void* next) {
+[[gnu::no_sanitize_address]] inline void cpu_set_freepointer(const array_cache* ac, void* object,
+                                                             const void* next) {
     const auto at = reinterpret_cast<std::uintptr_t>(object) + ac->offset;
     *reinterpret_cast<std::uintptr_t*>(at) =
         freelist_ptr(ac->random, reinterpret_cast<std::uintptr_t>(next), at);
