@@ -327,10 +327,14 @@ void __slab_free(kmem_cache* cache, kmem_cache_cpu* c, page* slab, void* head, v
     std::unique_lock<spinlock_t> lock;
     slab_counters old = read_counters(slab);
     slab_counters to{};
+    // Counted first: with its last object back on the slab, a group's cache that is off-line may go.
+    account_back(cache, c, cnt);
     do {
         void* const prior = slab_object_at(slab, old.freelist);
-        if (old.inuse < cnt || prior == head) [[unlikely]]
+        if (old.inuse < cnt || prior == head) [[unlikely]] {
+            account_out(cache, c, cnt); // nothing came back
             return report("BUG %s: %p is freed a second time", cache->name, head);
+        }
         if (n)
             lock.unlock();
         n = nullptr;
@@ -345,7 +349,6 @@ void __slab_free(kmem_cache* cache, kmem_cache_cpu* c, page* slab, void* head, v
             lock = std::unique_lock(n->list_lock);
         }
     } while (!cmpxchg_double_slab(slab, &old, to));
-    account_back(cache, c, cnt);
     if (!n) {
         if (old.frozen)
             return stat(cache, c, FREE_FROZEN);
