@@ -371,20 +371,22 @@ void* kmem_cache_alloc_node(kmem_cache* cache, gfp_t flags, int nid);
 }
 
 /// `n` objects at a time into `objects`. All or nothing: returns n or 0.
-inline std::size_t kmem_cache_alloc_bulk(kmem_cache* cache, gfp_t flags, std::size_t n,
-                                         void** objects) {
+[[gnu::always_inline]] inline std::size_t kmem_cache_alloc_bulk(kmem_cache* cache, gfp_t flags,
+                                                                std::size_t n, void** objects) {
     return detail::cache_alloc_bulk(cache, detail::this_ac(cache), flags, n, objects);
 }
-inline std::size_t kmem_cache_alloc_bulk(kmem_cache_handle h, gfp_t flags, std::size_t n,
-                                         void** objects) {
+[[gnu::always_inline]] inline std::size_t kmem_cache_alloc_bulk(kmem_cache_handle h, gfp_t flags,
+                                                                std::size_t n, void** objects) {
     return detail::cache_alloc_bulk(h.cache(), h.get(), flags, n, objects);
 }
 
 /// Give `n` objects of the cache back.
-inline void kmem_cache_free_bulk(kmem_cache* cache, std::size_t n, void** objects) {
+[[gnu::always_inline]] inline void kmem_cache_free_bulk(kmem_cache* cache, std::size_t n,
+                                                        void** objects) {
     detail::cache_free_bulk(cache, detail::this_ac(cache), n, objects);
 }
-inline void kmem_cache_free_bulk(kmem_cache_handle h, std::size_t n, void** objects) {
+[[gnu::always_inline]] inline void kmem_cache_free_bulk(kmem_cache_handle h, std::size_t n,
+                                                        void** objects) {
     detail::cache_free_bulk(h.cache(), h.get(), n, objects);
 }
 
