@@ -151,11 +151,12 @@ void arp_send(uint16_t op, be32_t dest_ip, net_device* dev, be32_t src_ip, const
         return;
     }
     BALANCE_INC(balance_stat::originated);
-    trace_packet(skb, "dev %s: ARP %s", dev->name, op == ARPOP_REQUEST ? "request" : "reply");
-    if (eth_header(skb, dev, ETH_P_ARP, dest_hw ? dest_hw : dev->broadcast, src_hw))
-        dev_queue_xmit(skb);
-    else
+    if (!eth_header(skb, dev, ETH_P_ARP, dest_hw ? dest_hw : dev->broadcast, src_hw)) {
         kfree_skb_reason(skb, skb_drop_reason::NEIGH_HH_FILLFAIL);
+        return;
+    }
+    trace_packet(skb, "dev %s: ARP %s", dev->name, op == ARPOP_REQUEST ? "request" : "reply");
+    dev_queue_xmit(skb);
 }
 
 namespace {

@@ -181,7 +181,8 @@ TEST(replay, trace_prints_the_walk_of_the_first_frames) {
                         "--trace", "1", "--limit", "3"});
     ASSERT_EQ(o.status, 0) << o.err;
     for (const char* step : {"ip_rcv", "ip_route_input_slow", "dst_alloc", "kmem_cache_alloc",
-                             "ip_dst_cache", "ip_forward", "ip_output", "ip_finish_output"})
+                             "ip_dst_cache", "ip_forward", "ip_output", "ip_finish_output",
+                             "another packet: 02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff ARP who has"})
         EXPECT_THAT(o.out, HasSubstr(step));
     EXPECT_EQ(at.summary["ports"]["p0"]["rx_packets"], 3);
 }
