@@ -14,6 +14,7 @@
 #include <new>
 
 #include "neigh/arp.h"
+#include "neigh/trace_kmem.h"
 
 namespace slabfwd {
 
@@ -119,6 +120,7 @@ neighbour* neigh_alloc(neigh_table* tbl, uint8_t flags, bool exempt_from_gc) {
     void* mem = exempt_from_gc || neigh_charge(tbl)
                     ? kmem_cache_alloc(tbl->cache, GFP_ATOMIC | __GFP_NOWARN)
                     : nullptr;
+    trace_kmem_cache_alloc(__func__, tbl->cache, mem);
     if (!mem) {
         if (!exempt_from_gc)
             tbl->gc_entries.fetch_sub(1, std::memory_order_relaxed);

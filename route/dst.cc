@@ -10,6 +10,7 @@
 #include <new>
 
 #include "neigh/softnet.h"
+#include "neigh/trace_kmem.h"
 #include "route/route.h"
 
 namespace slabfwd {
@@ -55,8 +56,9 @@ dst_entry* dst_alloc(dst_ops* ops, net_device* dev, int initial_ref, int initial
     }
     void* object = likely(!ops->objects) ? kmem_cache_alloc(ops->kmem_cachep, GFP_ATOMIC)
                                          : ops->objects->alloc(ops->objects);
-    trace_packet(nullptr, "(%s) -> kmem_cache_alloc(%s, GFP_ATOMIC) = %p",
-                 flags & DST_NOCOUNT ? "DST_NOCOUNT" : "counted", ops->kmem_cachep->name, object);
+    trace_packet(nullptr, "%s, %u entries, gc_thresh %u", flags & DST_NOCOUNT ? "not counted" : "counted",
+                 dst_entries_get_fast(ops), ops->gc_thresh);
+    trace_kmem_cache_alloc(__func__, ops->kmem_cachep, object);
     if (!object)
         return nullptr;
     auto* dst = reinterpret_cast<dst_entry*>(static_cast<char*>(object) + ops->dst_offset);

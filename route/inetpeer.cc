@@ -13,6 +13,7 @@
 
 #include "alloc/kmalloc.h"
 #include "alloc/kmem_cache.h"
+#include "neigh/trace_kmem.h"
 #include "route/route_cache.h"
 
 namespace slabfwd {
@@ -98,6 +99,7 @@ bool make_room(inet_peer_base& base, jiffies_t now) {
 
 inet_peer* peer_alloc(be32_t addr, int vif, jiffies_t now) {
     void* mem = kmem_cache_alloc(inet_peer_cachep.get(), GFP_ATOMIC);
+    trace_kmem_cache_alloc(__func__, inet_peer_cachep.get(), mem);
     if (!mem)
         return nullptr;
     auto* p = new (mem) inet_peer;

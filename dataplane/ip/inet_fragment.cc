@@ -12,7 +12,7 @@
 #include <new>
 
 #include "alloc/kmalloc.h"
-#include "neigh/softnet.h"
+#include "neigh/trace_kmem.h"
 
 namespace slabfwd {
 
@@ -129,6 +129,7 @@ void for_each_fragment(const inet_frag_queue* q, F fn) {
 
 inet_frag_queue* inet_frag_create(fqdir& d, frag_bucket& b, const frag_v4_compare_key& key) {
     void* p = kmem_cache_alloc(d.f_cache, GFP_ATOMIC);
+    trace_kmem_cache_alloc(__func__, d.f_cache, p);
     if (!p)
         return nullptr;
     auto* q = new (p) inet_frag_queue;
