@@ -35,7 +35,7 @@ struct fib_rule {
 
 namespace {
 
-constexpr uint8_t ECN_MASK = 3, IPTOS_TOS_MASK = 0x1e;
+constexpr uint8_t ECN_MASK = 3;
 
 bool port_match(const fib_rule_port_range& range, be16_t port) {
     const uint16_t p = be16_to_cpu(port);
@@ -119,7 +119,7 @@ int check_config(const fib_rule_config& cfg, netlink_ext_ack* extack) {
     const char* wrong = nullptr;
     if (cfg.tos & ECN_MASK)
         wrong = "Invalid dsfield (tos): ECN bits must be 0";
-    else if (cfg.tos & ~IPTOS_TOS_MASK) // the upper three bits are for `dscp`
+    else if (cfg.tos & 0xe0) // the upper three bits are for `dscp`
         wrong = "Invalid tos";
     else if (cfg.tos && cfg.dscp_full)
         wrong = "Cannot specify both TOS and DSCP";

@@ -2,6 +2,7 @@
 """A case: a configuration and the frames, commands and pauses that follow. Families of cases are in cases_*.py:
 functions marked @family that yield cases."""
 
+import socket
 import struct
 
 import frames as fr
@@ -102,9 +103,9 @@ class Case:
         return self.udp("10.0.0.5", "10.0.1.5", ident=0x5E01, sport=7001, dport=7777)
 
     def sent_ids(self):
-        """Identifications that the router has from us, not from its generator."""
-        ids = {0}
+        """(source, identification) of what we send: any other is from the router's generator."""
+        ids = set()
         for step in self.steps:
             if step[0] == "frames":
-                ids |= {struct.unpack("!H", f[18:20])[0] for _, f in step[1] if f[12:14] == b"\x08\x00" and len(f) >= 20}
+                ids |= {(socket.inet_ntoa(f[26:30]), struct.unpack("!H", f[18:20])[0]) for _, f in step[1] if f[12:14] == b"\x08\x00" and len(f) >= 34}
         return ids

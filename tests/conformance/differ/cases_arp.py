@@ -147,7 +147,7 @@ def asking():
 @family("arp")
 def resolving():
     """The packets that wait for an answer, the questions meanwhile, and the end."""
-    case = Case("silent", timing=350, fast=True).answer("p1", {})
+    case = Case("silent", fast=True).answer("p1", {})
     yield case.udp().wait(4300).udp(ident=7).wait(200)
     case = Case("silent-many", timing=350).answer("p1", {})
     yield case.burst([("p0", eth(own_mac("p0"), mac_of(f"10.0.0.{2 + i % 4}"), ip(f"10.0.0.{2 + i % 4}", "10.0.1.2", udp(f"10.0.0.{2 + i % 4}", "10.0.1.2"), ident=i + 1)))
@@ -182,7 +182,7 @@ def resolving():
         case.command("ip neigh replace 10.0.1.3 lladdr " + mac_of("10.0.1.3") + " dev p1 nud stale").udp(dst="10.0.1.3")
         yield case.wait(9800)
     for nud in ("reachable", "stale", "delay", "probe", "permanent", "noarp", "failed", "none"):
-        case = Case(f"nud-{nud}", timing=350, fast=nud == "probe")
+        case = Case(f"nud-{nud}", timing=350)
         case.command(f"ip neigh add 10.0.1.2 lladdr {OTHER} dev p1 nud {nud}", may_fail=True).udp().udp(ident=2)
         yield case.wait(1500).udp(ident=3).wait(5200).udp(ident=4)
 

@@ -217,10 +217,12 @@ def redirects():
                         "rp1": ["sysctl -w net.ipv4.conf.all.rp_filter=1"], "inbound": ["sysctl -w net.ipv4.icmp_errors_use_inbound_ifaddr=1"]}.items():
         case = Case(f"red-{name}", gateway, "ip route add 192.169.0.0/16 via 172.16.0.9 onlink dev p0", *lines, settle=8, fast=name in ("plain", "no-shared"))
         case.hosts["p0"] |= {"172.16.0.9": mac_of("10.0.0.6"), "172.16.0.5": mac_of("10.0.0.7")}
-        case.udp(dst="192.168.1.1").udp(dst="192.168.1.1", ttl=1).udp(dst="192.168.1.1", ttl=2).udp("10.0.0.3", "192.169.1.1").udp("172.16.0.5", "192.168.1.1").udp("172.16.0.5", "192.169.1.1")
+        # a host each: how soon one is told again is for `numbers` and `silence`
+        case.hosts["p0"] |= {f"10.0.0.{h}": mac_of(f"10.0.0.{h}") for h in range(12, 16)}
+        case.udp(dst="192.168.1.1").udp("10.0.0.12", "192.168.1.1", ttl=1).udp("10.0.0.13", "192.168.1.1", ttl=2).udp("10.0.0.3", "192.169.1.1").udp("172.16.0.5", "192.168.1.1").udp("172.16.0.5", "192.169.1.1")
         case.udp("10.0.1.2", "192.168.1.1", "p1").udp("192.168.3.3", "192.168.1.1", source="10.0.0.2").udp("10.0.0.4", "10.0.0.3").udp("10.0.0.5", "192.168.1.1").udp("10.0.0.6", "192.168.1.1", data=bytes(1400))
-        case.echo("10.0.0.7", "192.168.1.1").packet(ip("10.0.0.8", "192.168.1.1", icmp(3, 1, data=bytes(28)), 1)).udp("10.0.0.9", "192.168.1.1", frag=0x2000).udp("10.0.0.9", "192.168.1.1", frag=0x0005)
-        case.udp("10.0.0.2", "192.168.1.1", opts=b"\x07\x0b\x04" + bytes(8) + b"\0").udp("9.9.9.9", "192.168.1.1", source="10.0.0.2").udp("10.0.1.77", "192.168.1.1", source="10.0.0.2")
+        case.echo("10.0.0.7", "192.168.1.1").packet(ip("10.0.0.8", "192.168.1.1", icmp(3, 1, data=bytes(28)), 1)).udp("10.0.0.9", "192.168.1.1", frag=0x2000).udp("10.0.0.15", "192.168.1.1", frag=0x0005)
+        case.udp("10.0.0.14", "192.168.1.1", opts=b"\x07\x0b\x04" + bytes(8) + b"\0").udp("9.9.9.9", "192.168.1.1", source="10.0.0.2").udp("10.0.1.77", "192.168.1.1", source="10.0.0.2")
         yield case.alive()
     case = Case("silence", gateway, settle=8, timing=150)
     for i in range(12):

@@ -93,6 +93,8 @@ def addresses():
                 "bc_all_only": ["sysctl -w net.ipv4.conf.all.bc_forwarding=1"]}
     for name, lines in settings.items():
         case = Case("addresses" + (f"-{name}" if name else ""), UNLIMITED, NO_COST, *lines, settle=5, fast=name in ("", "default-route"))
+        for port in case.ports:   # nobody is silent: the case is about routing, and not about time
+            case.hosts[port] |= {address: mac_of(address) for address in ADDRESSES}
         for src in ADDRESSES:
             for dst in ADDRESSES:
                 case.udp(src, dst, source="10.0.0.2")
@@ -107,7 +109,8 @@ def ttl():
                 "reply": (1, echo(kind=0)), "unreach": (1, icmp(3, 1, data=bytes(28))), "unknown-icmp": (1, icmp(41)),
                 "icmp-empty": (1, b""), "gre": (47, bytes(20)), "p255": (255, b"x"), "igmp": (103, bytes(8))}
     for setting in ("", "ip route add 10.9.0.0/16 via 10.0.1.2"):
-        case = Case("ttl" + ("-route" if setting else ""), UNLIMITED, NO_COST, *([setting] if setting else []), settle=6, fast=not setting)
+        case = Case("ttl" + ("-route" if setting else ""), UNLIMITED, NO_COST, *(f"sysctl -w net.ipv4.conf.{dev}.send_redirects=0" for dev in ("all", "p0", "p1")),
+                    *([setting] if setting else []), settle=6, fast=not setting)
         for proto, payload in payloads.values():
             for value in (0, 1, 2, 255):
                 for dst in ("10.0.1.2", "10.9.9.9", "10.0.0.1", "10.0.0.3"):
@@ -190,7 +193,7 @@ def limits():
                            ("port", lambda c, i: c.udp(dst="10.0.0.1", ident=i + 1)), ("echo", lambda c, i: c.echo(seq=i, ident=7)),
                            ("df", lambda c, i: c.udp(dst="10.0.1.3", frag=0x4000, data=bytes(900), ident=i + 1)),
                            ("proto", lambda c, i: c.packet(ip("10.0.0.2", "10.0.0.1", b"", 200, ident=i + 1)))):
-            case = Case(f"limit-{name}-{what}", "ip link set dev p1 mtu 600", *config, settle=8, fast=name == "default")
+            case = Case(f"limit-{name}-{what}", "ip link set dev p1 mtu 600", *config, settle=8)
             _many(case, 12, 0, lambda i, case=case, step=step: step(case, i))
             _many(case, 4, 320, lambda i, case=case, step=step: step(case, 20 + i))
             case.wait(2200)

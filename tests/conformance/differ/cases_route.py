@@ -69,7 +69,8 @@ def tos():
     case = three("routes", "ip route add 192.168.1.0/24 via 10.0.1.2", "ip route add 192.168.1.0/24 tos 0x10 via 10.0.2.2", "ip route add 192.168.1.0/24 tos 0x1c via 10.0.2.3", "ip route add 192.168.1.0/24 tos 0xb8 via 10.0.2.4",
                  "ip route add 192.168.0.0/16 tos 0x20 via 10.0.2.5", "ip route add default tos 0x10 via 10.0.1.6", "ip route add 192.168.1.0/24 tos 0x10 metric 5 via 10.0.1.5", fast=True)
     for value in range(0, 256, 4):
-        case.udp(dst="192.168.1.1", tos=value).udp(dst="9.9.9.9", tos=value)
+        case.udp(dst="192.168.1.1", tos=value).udp(f"10.0.0.{100 + value // 4}", "9.9.9.9", tos=value)   # errors are rationed by host
+        case.hosts["p0"][f"10.0.0.{100 + value // 4}"] = mac_of(f"10.0.0.{100 + value // 4}")
     for value in (1, 2, 3, 0x11, 0x13, 0xBB):
         case.udp(dst="192.168.1.1", tos=value).echo("192.168.1.1", "10.0.0.1", tos=value, source="10.0.0.2").udp("192.168.1.1", "10.0.0.1", tos=value, source="10.0.0.2")
     yield case

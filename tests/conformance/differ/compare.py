@@ -22,7 +22,7 @@ def near_in_time(a, b):
         if a[i] == b[i]:
             i += 1
             continue
-        for start in range(max(0, i - 3), i + 1):
+        for start in range(i, max(0, i - 3) - 1, -1):
             if start + 4 > len(a):
                 continue
             x, y = (struct.unpack("!I", data[start:start + 4])[0] for data in (a, b))
@@ -49,7 +49,7 @@ def differing(want, got, case, sent_ids):
         a, b = want.get(key), got.get(key)
         if a == b or key in case.ignore or (case.multipath and key in ("eth.dst", "eth.src")):
             continue
-        if key == "ip.id" and a not in sent_ids and (a == 0) == (b == 0):
+        if key == "ip.id" and (want["ip.src"], a) not in sent_ids and (a == 0) == (b == 0):
             continue
         if case.times and key in ("ip.options", "icmp.data", "payload") and a is not None and b is not None:
             x, y = bytes.fromhex(a), bytes.fromhex(b)

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Plays a case on the kernel and on slabfwd side by side, step by step, so that both see the same pauses."""
 
+import contextlib
 import time
 
+import drops
 from compare import Seen, compare, spread
 from counters import difference, snapshot
 from routers import Kernel, Slabfwd
 
-PATIENCE = 0.6   # how long the slower one may take to send as many frames as the other
+PATIENCE = 3.0   # s that the slower one may take to send as many frames in a step as the other
+HURRY = 0.3      # the same once patience was in vain: the case has failed anyway
 
 
 def _pump(routers, seconds, until=None):
@@ -21,22 +24,32 @@ def _pump(routers, seconds, until=None):
         time.sleep(min(0.001, end - now))
 
 
-def _settle(routers, quiet):
-    """Until no router has sent for `quiet` ms and all have sent equally often, or patience is over."""
-    counts = lambda: [len(router.lab.frames) for router in routers]
-    end = time.monotonic() + PATIENCE
+class Pace:
+    """How long a case waits for its slowest router."""
+
+    def __init__(self):
+        self.patience = PATIENCE
+
+
+def _settle(routers, quiet, pace, start):
+    """Until no router has sent for `quiet` ms and all have sent equally often since they had sent `start`
+    frames, or patience is over."""
+    counts = lambda: [len(router.lab.frames) - first for router, first in zip(routers, start)]
+    end = time.monotonic() + pace.patience
     while True:
         before = counts()
         _pump(routers, quiet / 1000)
         after = counts()
-        if after == before and (len(set(after)) == 1 or time.monotonic() > end):
+        if after == before and len(set(after)) == 1:
             return
-        if time.monotonic() > end + PATIENCE:
+        if time.monotonic() > end + (0 if after == before else PATIENCE):
+            pace.patience = HURRY
             return
 
 
-def _play_step(routers, step, quiet):
-    """Complaints."""
+def _play_step(routers, step, quiet, pace, trace):
+    """Complaints. trace: hears what the kernel drops, or None."""
+    start = [len(router.lab.frames) for router in routers]
     if step[0] == "wait":
         _pump(routers, step[1] / 1000)
         return []
@@ -49,7 +62,7 @@ def _play_step(routers, step, quiet):
         for router in routers:
             router.lab.since = time.monotonic()
             results.append(router.command(step[1]))
-        _settle(routers, quiet)
+        _settle(routers, quiet, pace, start)
         out = []
         for router, (status, text) in zip(routers, results):
             if (status == 0) != (results[0][0] == 0):
@@ -59,9 +72,10 @@ def _play_step(routers, step, quiet):
         return out
     for router in routers:
         router.lab.since = time.monotonic()
-        for port, frame in step[1]:
-            router.lab.send(port, frame)
-    _settle(routers, quiet)
+        with trace if trace and router.name == "kernel" else contextlib.nullcontext():
+            for port, frame in step[1]:
+                router.lab.send(port, frame)
+    _settle(routers, quiet, pace, start)
     return []
 
 
@@ -80,7 +94,7 @@ def _judge(case, kernel, other):
     return out + compare(case, wants, gots)
 
 
-def play(case, program, caches, each_step=False):
+def play(case, program, caches, each_step=False, trace=None):
     """{cache: complaints} and the frames seen, for reading. each_step: counters after every step (slow)."""
     routers, out = [], {}
     try:
@@ -88,17 +102,19 @@ def play(case, program, caches, each_step=False):
         routers += [Slabfwd(case, program, cache) for cache in caches]
         for router in routers:
             router.lab.answers = {port: dict(hosts) for port, hosts in case.hosts.items()}
+        if trace:
+            trace.clear()
         before = [snapshot(router) for router in routers] if case.counters else []
-        complaints = []
+        complaints, pace = [], Pace()
         for i, step in enumerate(case.steps):
             for router in routers:
                 router.lab.step = i
-            complaints += _play_step(routers, step, case.settle)
+            complaints += _play_step(routers, step, case.settle, pace, trace)
             if each_step:
                 now = [snapshot(router) for router in routers]
                 complaints += [f"step {i}: {text}" for text in difference(before[0], now[0], before[1], now[1])]
                 before = now
-        _settle(routers, 3 * case.settle)
+        _settle(routers, 3 * case.settle, pace, [len(router.lab.frames) for router in routers])
         after = [snapshot(router) for router in routers] if case.counters else []
         for i, cache in enumerate(caches, 1):
             found = complaints + _judge(case, routers[0], routers[i])
@@ -108,6 +124,8 @@ def play(case, program, caches, each_step=False):
         seen = [(router.name, [Seen(*frame) for frame in router.lab.frames]) for router in routers]
     finally:
         ends = [router.stop() for router in routers]
-    for cache, complaints in zip(caches, ends[1:]):
+    for router, cache, complaints in zip(routers[1:], caches, ends[1:]):
         out[cache] += complaints
+        if trace and router.drops is not None and case.counters:
+            out[cache] += drops.difference(trace.reasons(), router.drops)
     return out, seen

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 
+from balance import complaints  # tests/balance.py
 from lab import Lab, run
 
 CACHES = {
@@ -48,6 +49,7 @@ class Slabfwd:
     name = "slabfwd"
 
     def __init__(self, case, program, cache):
+        self.drops = None   # {reason: packets}, once it has ended
         self.program, self.folder = program, tempfile.mkdtemp(prefix="slabfwd-differ-")
         self.socket = self.folder + "/ctl"
         self.lab = Lab(case.ports, for_kernel=False)
@@ -104,8 +106,9 @@ class Slabfwd:
                 self.process.wait(10)
                 out.append("slabfwd did not stop")
         if not out:
-            from balance import complaints  # tests/balance.py
-            out += complaints(json.loads(self._text("summary")))
+            summary = json.loads(self._text("summary"))
+            self.drops = summary["drops"]
+            out += complaints(summary)
         self._remove()
         return out
 

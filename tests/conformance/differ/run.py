@@ -20,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../..")]
 
 import cases  # noqa: E402
+import drops  # noqa: E402
 from frames import summary  # noqa: E402
 from play import play  # noqa: E402
 from routers import CACHES  # noqa: E402
@@ -32,12 +33,17 @@ def kernel_version():
 
 
 def work(job):
-    case, program, caches, verbose, each_step = job
+    case, program, caches, verbose, each_step, with_drops = job
     begin = time.monotonic()
+    trace = None
     try:
-        found, seen = play(case, program, caches, each_step)
+        trace = drops.DropTrace() if with_drops else None
+        found, seen = play(case, program, caches, each_step, trace)
     except Exception as error:  # a lab that could not be made is a failed case
         return case.name, {caches[0]: [f"{type(error).__name__}: {error}"]}, [], time.monotonic() - begin
+    finally:
+        if trace:
+            trace.close()
     lines = []
     if verbose:
         lines += ["    # " + line for line in case.config]
@@ -59,6 +65,7 @@ def parse():
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--each-step", action="store_true", help="compare the counters after each step, to find the one at fault")
+    parser.add_argument("--drops", action="store_true", help="hold reasons of drops against the kernel's tracepoint")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("-v", "--verbose", action="store_true")
     return parser.parse_args()
@@ -79,7 +86,7 @@ def main():
     if not set(caches) <= set(CACHES):
         print(f"run.py: --cache takes {', '.join(CACHES)}", file=sys.stderr)
         return 2
-    jobs = [(case, os.path.abspath(args.slabfwd), caches, args.verbose, args.each_step) for case in
+    jobs = [(case, os.path.abspath(args.slabfwd), caches, args.verbose, args.each_step, args.drops) for case in
             sorted(chosen, key=lambda c: -sum(s[1] for s in c.steps if s[0] == "wait"))]
     good = bad = 0
     with multiprocessing.get_context("fork").Pool(max(1, args.jobs)) as pool:
