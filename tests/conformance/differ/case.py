@@ -40,7 +40,8 @@ class Case:
             if addressed:
                 self.config.append(f"ip addr add 10.0.{i}.1/24 dev p{i}")
         self.config += config
-        self.hosts = {port: {f"10.0.{port[1:]}.{h}": mac_of(f"10.0.{port[1:]}.{h}") for h in range(2, 10)} for port in self.ports}
+        self.hosts = {port: {f"10.0.{port[1:]}.{h}": mac_of(f"10.0.{port[1:]}.{h}") for h in range(2,
+            10)} for port in self.ports}
         self.judge_arp, self.times, self.timing, self.multipath = arp, times, timing, multipath
         self.counters, self.fast, self.ignore, self.step_slack, self.settle = counters, fast, ignore, step_slack, settle
         self.steps = []
@@ -83,7 +84,8 @@ class Case:
     def tcp(self, src="10.0.0.2", dst="10.0.1.2", port="p0", sport=1000, dport=80, header=None, **fields):
         return self.packet(fr.ip(src, dst, fr.tcp(src, dst, sport, dport, **fields), 6, **(header or {})), port)
 
-    def echo(self, src="10.0.0.2", dst="10.0.0.1", port="p0", data=b"abcdefgh", ident=1, seq=1, source=None, dst_mac=None, **header):
+    def echo(self, src="10.0.0.2", dst="10.0.0.1", port="p0", data=b"abcdefgh", ident=1, seq=1, source=None,
+        dst_mac=None, **header):
         return self.packet(fr.ip(src, dst, fr.echo(ident, seq, data), 1, **header), port, source, dst_mac)
 
     def arp(self, op=1, sip="10.0.0.2", tip="10.0.0.1", port="p0", sha=None, tha="00:00:00:00:00:00", dst=fr.BROADCAST,
@@ -107,5 +109,6 @@ class Case:
         ids = set()
         for step in self.steps:
             if step[0] == "frames":
-                ids |= {(socket.inet_ntoa(f[26:30]), struct.unpack("!H", f[18:20])[0]) for _, f in step[1] if f[12:14] == b"\x08\x00" and len(f) >= 34}
+                ids |= {(socket.inet_ntoa(f[26:30]), struct.unpack("!H", f[18:20])[0]) for _,
+                    f in step[1] if f[12:14] == b"\x08\x00" and len(f) >= 34}
         return ids

@@ -20,6 +20,7 @@ def all_cases():
 
 def select(families=None, names=None, fast=False):
     chosen = [case for case in all_cases() if (not families or case.family in families.split(",")) and
-              (not names or any(fnmatch.fnmatch(case.name, glob) for glob in names.split(","))) and (case.fast or not fast)]
+              (not names or any(fnmatch.fnmatch(case.name,
+                  glob) for glob in names.split(","))) and (case.fast or not fast)]
     assert len({case.name for case in chosen}) == len(chosen), "two cases of one name"
     return chosen

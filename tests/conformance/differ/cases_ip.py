@@ -11,8 +11,10 @@ UNLIMITED = "sysctl -w net.ipv4.icmp_ratelimit=0"
 NO_COST = "sysctl -w net.ipv4.icmp_ratemask=0"
 OTHER = "02:bb:99:99:99:99"
 
-ADDRESSES = ("0.0.0.0", "0.0.0.1", "0.255.255.255", "1.1.1.1", "10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.255", "10.0.1.0",
-             "10.0.1.1", "10.0.1.2", "10.0.1.255", "127.0.0.1", "127.255.255.255", "169.254.1.1", "192.168.1.1", "224.0.0.1",
+ADDRESSES = ("0.0.0.0", "0.0.0.1", "0.255.255.255", "1.1.1.1", "10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.255",
+    "10.0.1.0",
+             "10.0.1.1", "10.0.1.2", "10.0.1.255", "127.0.0.1", "127.255.255.255", "169.254.1.1", "192.168.1.1",
+                 "224.0.0.1",
              "224.0.0.5", "224.0.0.251", "239.1.2.3", "240.0.0.1", "255.255.255.254", "255.255.255.255")
 
 
@@ -55,7 +57,8 @@ def headers():
             case.udp(dst=dst, frag=frag, ident=frag or 1)
     yield case.alive()
     case = Case("link", UNLIMITED, settle=6, fast=True)
-    for mac in (own_mac("p0"), own_mac("p1"), OTHER, BROADCAST, "01:00:5e:00:00:01", "01:00:5e:01:02:03", "33:33:00:00:00:01",
+    for mac in (own_mac("p0"), own_mac("p1"), OTHER, BROADCAST, "01:00:5e:00:00:01", "01:00:5e:01:02:03",
+        "33:33:00:00:00:01",
                 "01:80:c2:00:00:00", "01:80:c2:00:00:0e", "00:00:00:00:00:00", "03:aa:00:00:00:00"):
         for dst in ("10.0.1.2", "10.0.0.1", "192.168.1.1", "224.0.0.1", "10.0.0.255", "255.255.255.255"):
             case.udp(dst=dst, dst_mac=mac).echo(dst=dst, dst_mac=mac)
@@ -68,9 +71,11 @@ def headers():
     yield case.alive()
     case = Case("ethertypes", settle=6, fast=True)
     packet = ip("10.0.0.2", "10.0.1.2", udp("10.0.0.2", "10.0.1.2"))
-    for ethertype in (0, 46, 0x05DC, 0x05FF, 0x0600, 0x0801, 0x0805, 0x8035, 0x8847, 0x8863, 0x8864, 0x88CC, 0x9000, 0xFFFF, 0x0004):
+    for ethertype in (0, 46, 0x05DC, 0x05FF, 0x0600, 0x0801, 0x0805, 0x8035, 0x8847, 0x8863, 0x8864, 0x88CC, 0x9000,
+        0xFFFF, 0x0004):
         case.frame("p0", eth(own_mac("p0"), H2, packet, ethertype))
-    for lsap in (b"\xaa\xaa\x03\0\0\0\x08\0", b"\x42\x42\x03", b"\xff\xff", b"\x06\x06\x03", b"\xaa\xaa\x03\0\0\0\x08\x06"):
+    for lsap in (b"\xaa\xaa\x03\0\0\0\x08\0", b"\x42\x42\x03", b"\xff\xff", b"\x06\x06\x03",
+        b"\xaa\xaa\x03\0\0\0\x08\x06"):
         case.frame("p0", eth(own_mac("p0"), H2, lsap + packet, len(lsap + packet)))
     yield case.alive()
 
@@ -84,15 +89,22 @@ def addresses():
                 "localnet-all": ["sysctl -w net.ipv4.conf.all.route_localnet=1"],
                 "accept_local": ["sysctl -w net.ipv4.conf.p0.accept_local=1", "ip route add default via 10.0.1.2"],
                 "rp1": ["sysctl -w net.ipv4.conf.all.rp_filter=1", "ip route add default via 10.0.1.2"],
-                "rp2": ["sysctl -w net.ipv4.conf.p0.rp_filter=2"], "rp1-accept_local": ["sysctl -w net.ipv4.conf.p0.rp_filter=1", "sysctl -w net.ipv4.conf.p0.accept_local=1"],
-                "bc_forwarding": ["sysctl -w net.ipv4.conf.all.bc_forwarding=1", "sysctl -w net.ipv4.conf.p0.bc_forwarding=1",
+                "rp2": ["sysctl -w net.ipv4.conf.p0.rp_filter=2"],
+                    "rp1-accept_local": ["sysctl -w net.ipv4.conf.p0.rp_filter=1",
+                    "sysctl -w net.ipv4.conf.p0.accept_local=1"],
+                "bc_forwarding": ["sysctl -w net.ipv4.conf.all.bc_forwarding=1",
+                    "sysctl -w net.ipv4.conf.p0.bc_forwarding=1",
                                   "ip route add default via 10.0.1.2"],
-                "echo_broadcasts": ["sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=0", "ip route add default via 10.0.1.2"],
-                "echo_broadcasts-norouting": ["sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=0", "sysctl -w net.ipv4.ip_forward=0"],
-                "unaddressed": ["ip addr del 10.0.0.1/24 dev p0", "ip route add default via 10.0.1.2", "ip route add 10.0.0.0/24 dev p0"],
+                "echo_broadcasts": ["sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=0",
+                    "ip route add default via 10.0.1.2"],
+                "echo_broadcasts-norouting": ["sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=0",
+                    "sysctl -w net.ipv4.ip_forward=0"],
+                "unaddressed": ["ip addr del 10.0.0.1/24 dev p0", "ip route add default via 10.0.1.2",
+                    "ip route add 10.0.0.0/24 dev p0"],
                 "bc_all_only": ["sysctl -w net.ipv4.conf.all.bc_forwarding=1"]}
     for name, lines in settings.items():
-        case = Case("addresses" + (f"-{name}" if name else ""), UNLIMITED, NO_COST, *lines, settle=5, fast=name in ("", "default-route"))
+        case = Case("addresses" + (f"-{name}" if name else ""), UNLIMITED, NO_COST, *lines, settle=5,
+            fast=name in ("", "default-route"))
         for port in case.ports:   # nobody is silent: the case is about routing, and not about time
             case.hosts[port] |= {address: mac_of(address) for address in ADDRESSES}
         for src in ADDRESSES:
@@ -109,7 +121,8 @@ def ttl():
                 "reply": (1, echo(kind=0)), "unreach": (1, icmp(3, 1, data=bytes(28))), "unknown-icmp": (1, icmp(41)),
                 "icmp-empty": (1, b""), "gre": (47, bytes(20)), "p255": (255, b"x"), "igmp": (103, bytes(8))}
     for setting in ("", "ip route add 10.9.0.0/16 via 10.0.1.2"):
-        case = Case("ttl" + ("-route" if setting else ""), UNLIMITED, NO_COST, *(f"sysctl -w net.ipv4.conf.{dev}.send_redirects=0" for dev in ("all", "p0", "p1")),
+        case = Case("ttl" + ("-route" if setting else ""), UNLIMITED, NO_COST,
+            *(f"sysctl -w net.ipv4.conf.{dev}.send_redirects=0" for dev in ("all", "p0", "p1")),
                     *([setting] if setting else []), settle=6, fast=not setting)
         for proto, payload in payloads.values():
             for value in (0, 1, 2, 255):
@@ -125,20 +138,26 @@ def ttl():
         case.udp(ttl=1, frag=frag)
     yield case.alive()
     for key in ("ip_default_ttl=1", "ip_default_ttl=255", "icmp_errors_use_inbound_ifaddr=1"):
-        case = Case(key, UNLIMITED, NO_COST, "sysctl -w net.ipv4." + key, "ip route add 192.168.0.0/16 via 10.0.1.3", settle=8)
-        case.udp(ttl=1).udp(dst="10.0.0.1").echo().echo(ttl=1).udp("192.168.1.1", "10.0.1.4", ttl=1).udp("10.0.1.4", "10.0.0.3", ttl=1)
+        case = Case(key, UNLIMITED, NO_COST, "sysctl -w net.ipv4." + key, "ip route add 192.168.0.0/16 via 10.0.1.3",
+            settle=8)
+        case.udp(ttl=1).udp(dst="10.0.0.1").echo().echo(ttl=1).udp("192.168.1.1", "10.0.1.4", ttl=1).udp("10.0.1.4",
+            "10.0.0.3", ttl=1)
         yield case.udp(dst="172.31.1.1").echo("192.168.1.1", "10.0.0.1").tcp(dst="10.0.0.1")
 
 
 @family("icmperr")
 def reasons():
     """Every error, about every kind of packet, and what no error may be sent about."""
-    routes = ["ip route add unreachable 192.168.1.0/24", "ip route add prohibit 192.168.2.0/24", "ip route add blackhole 192.168.3.0/24",
-              "ip route add throw 192.168.4.0/24", "ip route add 192.168.5.0/24 via 10.0.1.2 mtu 600", "ip route add 192.168.6.0/24 via 10.0.1.99"]
-    about = {"udp": (17, udp("10.0.0.2", "10.0.1.2", data=bytes(900))), "tcp": (6, tcp("10.0.0.2", "10.0.1.2", data=bytes(900)))}
+    routes = ["ip route add unreachable 192.168.1.0/24", "ip route add prohibit 192.168.2.0/24",
+        "ip route add blackhole 192.168.3.0/24",
+              "ip route add throw 192.168.4.0/24", "ip route add 192.168.5.0/24 via 10.0.1.2 mtu 600",
+                  "ip route add 192.168.6.0/24 via 10.0.1.99"]
+    about = {"udp": (17, udp("10.0.0.2", "10.0.1.2", data=bytes(900))),
+        "tcp": (6, tcp("10.0.0.2", "10.0.1.2", data=bytes(900)))}
     for kind in (0, 3, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 30, 40, 41, 42, 43, 255):
         about[f"icmp{kind}"] = (1, icmp(kind, 0, data=bytes(900)))
-    for dst in ("192.168.1.1", "192.168.2.1", "192.168.3.1", "192.168.4.1", "192.168.5.1", "192.168.99.1", "10.0.0.1", "10.0.1.2"):
+    for dst in ("192.168.1.1", "192.168.2.1", "192.168.3.1", "192.168.4.1", "192.168.5.1", "192.168.99.1", "10.0.0.1",
+        "10.0.1.2"):
         case = Case(f"about-{dst}", UNLIMITED, NO_COST, *routes, settle=6, times=True, fast=dst == "192.168.5.1")
         hosts = 0
         for proto, payload in about.values():
@@ -148,13 +167,16 @@ def reasons():
                 case.packet(ip(src, dst, payload, proto, **header), source="10.0.0.2")
         case.hosts["p0"] = {f"10.0.0.{h}": H2 for h in range(2, 250)}
         yield case.alive()
-    case = Case("sources", UNLIMITED, NO_COST, *routes, "ip route add default via 10.0.1.2", "ip addr add 10.0.0.7/32 dev p1", settle=6)
+    case = Case("sources", UNLIMITED, NO_COST, *routes, "ip route add default via 10.0.1.2",
+        "ip addr add 10.0.0.7/32 dev p1", settle=6)
     for src in ADDRESSES:
         for dst in ("192.168.1.1", "192.168.2.1", "192.168.5.1", "10.0.0.1"):
             case.udp(src, dst, source="10.0.0.2").udp(src, dst, source="10.0.0.2", ttl=1)
-            case.udp(src, dst, source="10.0.0.2", frag=0x4000, data=bytes(900)).udp(src, dst, source="10.0.0.2", dst_mac=BROADCAST)
+            case.udp(src, dst, source="10.0.0.2", frag=0x4000, data=bytes(900)).udp(src, dst, source="10.0.0.2",
+                dst_mac=BROADCAST)
     yield case.alive()
-    case = Case("source-choice", UNLIMITED, NO_COST, *routes, "ip addr add 10.0.0.11/24 dev p0", "ip addr add 10.0.0.12/32 dev p0",
+    case = Case("source-choice", UNLIMITED, NO_COST, *routes, "ip addr add 10.0.0.11/24 dev p0",
+        "ip addr add 10.0.0.12/32 dev p0",
                 "ip addr add 172.16.0.1/24 dev p0", "ip route add 198.51.100.0/24 via 10.0.0.3 src 10.0.0.11",
                 "ip route add 203.0.113.0/24 dev p0 src 172.16.0.1", "ip route add 100.64.0.0/10 via 172.16.0.9",
                 "ip route add 100.65.0.0/16 via 10.0.1.3", settle=8, fast=True)
@@ -163,14 +185,17 @@ def reasons():
         for dst in ("192.168.1.1", "10.0.1.2", "10.0.0.11", "10.0.0.12", "172.16.0.1"):
             case.udp(src, dst, source="10.0.0.2", ttl=1).echo(src, dst, source="10.0.0.2", ttl=1)
     yield case
-    for more in (["sysctl -w net.ipv4.icmp_errors_use_inbound_ifaddr=1"], ["sysctl -w net.ipv4.conf.all.accept_local=1"]):
+    for more in (["sysctl -w net.ipv4.icmp_errors_use_inbound_ifaddr=1"],
+        ["sysctl -w net.ipv4.conf.all.accept_local=1"]):
         case2 = Case("source-choice-" + more[0].split(".")[-1], *case.config[5:], *more, settle=8)
         case2.hosts, case2.steps = case.hosts, case.steps
         yield case2
-    case = Case("unnumbered", "ip addr add 10.5.5.5/32 dev lo", "ip route add 10.0.0.0/24 dev p0", "ip route add 10.0.1.0/24 dev p1",
+    case = Case("unnumbered", "ip addr add 10.5.5.5/32 dev lo", "ip route add 10.0.0.0/24 dev p0",
+        "ip route add 10.0.1.0/24 dev p1",
                 UNLIMITED, NO_COST, addressed=False, settle=8)
     yield case.udp().udp(ttl=1).udp(dst="192.168.1.1").udp(dst="10.5.5.5").echo(dst="10.5.5.5").echo()
-    case = Case("no-address", "ip route add 10.0.0.0/24 dev p0", "ip route add 10.0.1.0/24 dev p1", UNLIMITED, NO_COST, addressed=False, settle=8)
+    case = Case("no-address", "ip route add 10.0.0.0/24 dev p0", "ip route add 10.0.1.0/24 dev p1", UNLIMITED,
+        NO_COST, addressed=False, settle=8)
     yield case.udp().udp(ttl=1).udp(dst="192.168.1.1").udp(dst="10.5.5.5").echo(dst="10.5.5.5").echo().wait(3300)
 
 
@@ -186,11 +211,14 @@ def _many(case, count, gap, step):
 def limits():
     """How many errors are sent in a row, and how soon there may be another."""
     lines = {"default": [], "limit100": ["sysctl -w net.ipv4.icmp_ratelimit=100"], "limit0": [UNLIMITED],
-             "limit3000": ["sysctl -w net.ipv4.icmp_ratelimit=3000"], "mask0": [NO_COST], "mask-echo": ["sysctl -w net.ipv4.icmp_ratemask=1"],
+             "limit3000": ["sysctl -w net.ipv4.icmp_ratelimit=3000"], "mask0": [NO_COST],
+                 "mask-echo": ["sysctl -w net.ipv4.icmp_ratemask=1"],
              "mask-all": ["sysctl -w net.ipv4.icmp_ratemask=524287"]}
     for name, config in lines.items():
-        for what, step in (("ttl", lambda c, i: c.udp(ttl=1, ident=i + 1)), ("noroute", lambda c, i: c.udp(dst="192.168.1.1", ident=i + 1)),
-                           ("port", lambda c, i: c.udp(dst="10.0.0.1", ident=i + 1)), ("echo", lambda c, i: c.echo(seq=i, ident=7)),
+        for what, step in (("ttl", lambda c, i: c.udp(ttl=1, ident=i + 1)),
+            ("noroute", lambda c, i: c.udp(dst="192.168.1.1", ident=i + 1)),
+                           ("port", lambda c, i: c.udp(dst="10.0.0.1", ident=i + 1)),
+                               ("echo", lambda c, i: c.echo(seq=i, ident=7)),
                            ("df", lambda c, i: c.udp(dst="10.0.1.3", frag=0x4000, data=bytes(900), ident=i + 1)),
                            ("proto", lambda c, i: c.packet(ip("10.0.0.2", "10.0.0.1", b"", 200, ident=i + 1)))):
             case = Case(f"limit-{name}-{what}", "ip link set dev p1 mtu 600", *config, settle=8)
@@ -200,7 +228,8 @@ def limits():
             yield _many(case, 5, 0, lambda i, case=case, step=step: step(case, 40 + i))
     case = Case("limit-mixed", settle=8)
     for i in range(8):
-        case.udp(ttl=1, ident=i + 1).udp(dst="192.168.1.1", ident=100 + i).udp(dst="10.0.0.1", ident=200 + i).udp("10.0.0.3", ttl=1, ident=300 + i)
+        case.udp(ttl=1, ident=i + 1).udp(dst="192.168.1.1", ident=100 + i).udp(dst="10.0.0.1",
+            ident=200 + i).udp("10.0.0.3", ttl=1, ident=300 + i)
     yield case
 
 
@@ -227,7 +256,8 @@ def icmp_messages():
         for tos in (0, 0x10, 0x02, 0x03, 0xFF, 0xB8, 0x1C):
             case.echo(dst=dst, tos=tos, ttl=1 if tos == 2 else 7)
         case.echo(dst=dst, frag=0x4000).echo(dst=dst, frag=0x8000)
-        case.packet(ip("10.0.0.2", dst, icmp(8, 0, csum=0), 1)).packet(ip("10.0.0.2", dst, icmp(8, 5, b"abcd", b"x"), 1))
+        case.packet(ip("10.0.0.2", dst, icmp(8, 0, csum=0), 1)).packet(ip("10.0.0.2", dst, icmp(8, 5, b"abcd", b"x"),
+            1))
     for size in (0, 1, 8, 900):
         case.echo(ident=0, seq=0, data=bytes(size))
     case.echo("10.0.0.1", "10.0.0.1", source="10.0.0.2").echo("10.0.1.1", "10.0.0.1", source="10.0.0.2")
@@ -240,18 +270,23 @@ def icmp_messages():
                 case.packet(ip("10.0.0.2", dst, icmp(42, 0, b"ab\0\1", b"\0\3\0\x08\0\0\0\1"), 1), dst=mac)
         yield case.alive()
     case = Case("err-for-us", NO_COST, settle=6, fast=True)
-    for inner in (ip("10.0.0.1", "10.0.0.2", udp("10.0.0.1", "10.0.0.2")), ip("10.0.0.1", "10.0.0.2", tcp("10.0.0.1", "10.0.0.2"), 6),
-                  ip("10.0.0.1", "10.0.0.2", echo(kind=0), 1), ip("10.0.0.1", "10.0.0.2", echo(), 1), ip("10.0.0.9", "10.0.0.2", echo(), 1),
-                  ip("10.0.0.1", "10.0.0.255", echo(), 1), ip("10.0.0.1", "10.0.0.2", b"12345678", 99), ip("10.0.0.1", "10.0.0.2", b"", 1),
+    for inner in (ip("10.0.0.1", "10.0.0.2", udp("10.0.0.1", "10.0.0.2")),
+        ip("10.0.0.1", "10.0.0.2", tcp("10.0.0.1", "10.0.0.2"), 6),
+                  ip("10.0.0.1", "10.0.0.2", echo(kind=0), 1), ip("10.0.0.1", "10.0.0.2", echo(), 1),
+                      ip("10.0.0.9", "10.0.0.2", echo(), 1),
+                  ip("10.0.0.1", "10.0.0.255", echo(), 1), ip("10.0.0.1", "10.0.0.2", b"12345678", 99),
+                      ip("10.0.0.1", "10.0.0.2", b"", 1),
                   b"", b"\x45" + bytes(19), b"\x40" + bytes(27), b"\x4f" + bytes(30)):
-        for kind, code in ((3, 0), (3, 2), (3, 3), (3, 4), (3, 5), (3, 13), (3, 16), (4, 0), (5, 0), (5, 1), (11, 0), (11, 1), (12, 0)):
+        for kind, code in ((3, 0), (3, 2), (3, 3), (3, 4), (3, 5), (3, 13), (3, 16), (4, 0), (5, 0), (5, 1), (11, 0),
+            (11, 1), (12, 0)):
             case.packet(ip("10.0.0.2", "10.0.0.1", icmp(kind, code, b"\x0a\0\0\x03", inner), 1))
     yield case.alive()
 
 
 @family("local")
 def by_gateway():
-    case = Case("ways-back", "ip route add 192.168.0.0/16 via 10.0.1.3", "ip route add prohibit 172.16.0.0/16", "ip route add blackhole 172.17.0.0/16",
+    case = Case("ways-back", "ip route add 192.168.0.0/16 via 10.0.1.3", "ip route add prohibit 172.16.0.0/16",
+        "ip route add blackhole 172.17.0.0/16",
                 "ip route add unreachable 172.18.0.0/16", NO_COST, settle=6)
     for src in ("192.168.1.1", "172.16.1.1", "172.17.1.1", "172.18.1.1", "172.19.1.1"):
         for dst in ("10.0.0.1", "10.0.1.1"):
@@ -278,8 +313,10 @@ def closed_ports():
     case = Case("tcp", settle=6, fast=True)
     for flags in range(0, 64):
         case.tcp(dst="10.0.0.1", flags=flags, seq=100 + flags, ack=9000 + flags, data=b"abc" if flags & 8 else b"")
-    for extra in ({"ack": 0}, {"seq": 0xFFFFFFFF, "flags": 2}, {"seq": 0xFFFFFFFF, "flags": 3, "data": b"xyz"}, {"csum": 0}, {"csum": 0xFFFF},
-                  {"off": 4}, {"off": 15}, {"opts": b"\x02\x04\x05\xb4\x01\x01\x08\x0a" + bytes(8)}, {"window": 0}, {"dport": 0}, {"sport": 0}):
+    for extra in ({"ack": 0}, {"seq": 0xFFFFFFFF, "flags": 2}, {"seq": 0xFFFFFFFF, "flags": 3, "data": b"xyz"},
+        {"csum": 0}, {"csum": 0xFFFF},
+                  {"off": 4}, {"off": 15}, {"opts": b"\x02\x04\x05\xb4\x01\x01\x08\x0a" + bytes(8)}, {"window": 0},
+                      {"dport": 0}, {"sport": 0}):
         case.tcp(dst="10.0.0.1", **extra).tcp(dst="10.0.0.1", **({"flags": 0x10} | extra))
     for n in range(0, 21, 4):
         case.packet(ip("10.0.0.2", "10.0.0.1", tcp("10.0.0.2", "10.0.0.1")[:n], 6))
@@ -289,7 +326,8 @@ def closed_ports():
         case.tcp(dst=dst)
     yield case.alive()
     case = Case("tcp-md5-ao", settle=6)
-    for option in (b"\x13\x12" + bytes(16), b"\x1d\x10\x01\x02" + bytes(12), b"\x1d\x04\x01\x02", b"\x05\x0a" + bytes(8)):
+    for option in (b"\x13\x12" + bytes(16), b"\x1d\x10\x01\x02" + bytes(12), b"\x1d\x04\x01\x02",
+        b"\x05\x0a" + bytes(8)):
         case.tcp(dst="10.0.0.1", opts=option).tcp(dst="10.0.0.1", opts=option, flags=0x10, ack=77)
     yield case
     case = Case("protocols", NO_COST, settle=5, fast=True)
@@ -300,7 +338,8 @@ def closed_ports():
     yield case.alive()
     case = Case("fragmented", NO_COST, settle=6)
     for dst in ("10.0.0.1", "10.0.1.1"):
-        for payload, proto in ((udp("10.0.0.2", dst, data=bytes(2000)), 17), (tcp("10.0.0.2", dst, data=bytes(2000)), 6), (echo(data=bytes(3000)), 1), (bytes(2000), 200)):
+        for payload, proto in ((udp("10.0.0.2", dst, data=bytes(2000)), 17),
+            (tcp("10.0.0.2", dst, data=bytes(2000)), 6), (echo(data=bytes(3000)), 1), (bytes(2000), 200)):
             for packet in fragments(ip("10.0.0.2", dst, payload, proto, ident=proto + 77), [800, 800]):
                 case.packet(packet)
     yield case.alive()

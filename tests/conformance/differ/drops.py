@@ -14,7 +14,8 @@ from lab import run
 
 # OTHERHOST, IP_INADDRERRORS: the hosts' namespace drops what it hears, in the same call. The others come of
 # timers, when nobody listens here; or are our own (drops that no kernel has).
-LEFT_OUT = {"OTHERHOST", "IP_INADDRERRORS", "NEIGH_FAILED", "QUEUE_PURGE", "FRAG_REASM_TIMEOUT", "NEIGH_QUEUEFULL", "SHUTDOWN",
+LEFT_OUT = {"OTHERHOST", "IP_INADDRERRORS", "NEIGH_FAILED", "QUEUE_PURGE", "FRAG_REASM_TIMEOUT", "NEIGH_QUEUEFULL",
+    "SHUTDOWN",
             "TX_ERROR"}
 UNNAMED = "NOT_SPECIFIED"   # of these the kernel does not say why; slabfwd may know
 REASON = re.compile(r"kfree_skb: .*reason: (\w+)")

@@ -57,7 +57,8 @@ def udp(src, dst, sport=1000, dport=2000, data=b"payload", csum=None, length=Non
     return segment[:6] + struct.pack("!H", value) + segment[8:]
 
 
-def tcp(src, dst, sport=1000, dport=80, seq=1000, ack=0, flags=0x02, window=1024, opts=b"", data=b"", csum=None, off=None):
+def tcp(src, dst, sport=1000, dport=80, seq=1000, ack=0, flags=0x02, window=1024, opts=b"", data=b"", csum=None,
+    off=None):
     opts += b"\0" * (-len(opts) % 4)
     segment = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, (5 + len(opts) // 4 if off is None else off) << 4,
                           flags, window, 0, 0) + opts + data
@@ -143,7 +144,8 @@ def _decode_ip(frame, body, f):
         return ("frag", *where), f
     if proto == 1 and len(payload) >= 8:
         f |= {"icmp.type": payload[0], "icmp.code": payload[1], "icmp.rest": payload[4:8].hex(),
-              "icmp.csum": "good" if checksum(payload) == 0 else "bad " + payload[2:4].hex(), "icmp.data": payload[8:].hex()}
+              "icmp.csum": "good" if checksum(payload) == 0 else "bad " + payload[2:4].hex(),
+                  "icmp.data": payload[8:].hex()}
         key = payload[4:6].hex() if payload[0] in (0, 8) else payload[20:28].hex()
         return ("icmp", *where, payload[0], key), f
     f["payload"] = payload.hex()

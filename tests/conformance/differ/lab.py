@@ -120,12 +120,14 @@ class Lab:
         peers = {port: "q" + port[1:] for port in self.ports}
         with self.router:
             run_ip([f"link add {port} address {mac} mtu 1500 type veth peer name {peers[port]} address 02:cc:00:00:00:0{i} "
-                    f"mtu 9000 netns /proc/{os.getpid()}/fd/{self.hosts.fd}" for i, (port, mac) in enumerate(self.ports.items())])
+                    f"mtu 9000 netns /proc/{os.getpid()}/fd/{self.hosts.fd}" for i,
+                        (port, mac) in enumerate(self.ports.items())])
             for key, value in IPV4.items():
                 write_sysctl("ipv4/" + key, value)
             for key, value in CONF.items():
                 for dev in ("all", "default", *self.ports):
-                    write_sysctl(f"ipv4/conf/{dev}/{key}", 0 if key == "accept_source_route" and dev == "all" else value)
+                    write_sysctl(f"ipv4/conf/{dev}/{key}",
+                        0 if key == "accept_source_route" and dev == "all" else value)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
                 for port in self.ports:
                     _offloads_off(control, port)

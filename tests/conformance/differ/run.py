@@ -58,13 +58,15 @@ def work(job):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--slabfwd", default=os.environ.get("SLABFWD", os.path.join(HERE, "../../../build/release/slabfwd")))
+    parser.add_argument("--slabfwd", default=os.environ.get("SLABFWD",
+        os.path.join(HERE, "../../../build/release/slabfwd")))
     parser.add_argument("--family")
     parser.add_argument("--name")
     parser.add_argument("--cache", default="default")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--fast", action="store_true")
-    parser.add_argument("--each-step", action="store_true", help="compare the counters after each step, to find the one at fault")
+    parser.add_argument("--each-step", action="store_true",
+        help="compare the counters after each step, to find the one at fault")
     parser.add_argument("--drops", action="store_true", help="hold reasons of drops against the kernel's tracepoint")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("-v", "--verbose", action="store_true")

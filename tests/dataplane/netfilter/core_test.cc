@@ -79,8 +79,7 @@ TEST_F(Hooks, VerdictsEndTheWalk) {
         unsigned verdict;
         int rc;
         unsigned drops;
-    } cases[] = {
-        {NF_ACCEPT, 1, 0},
+    } cases[] = {{NF_ACCEPT, 1, 0},
                  {NF_DROP, -EPERM, 1},
                  {NF_STOLEN, 0, 0},
                  {NF_QUEUE, -EPERM, 1},
