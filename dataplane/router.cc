@@ -111,7 +111,7 @@ tl::expected<std::unique_ptr<router>, std::string> router_create(const router_op
     seed_slots(n, o.seed, o.clock_start_ns);
     softnet_enter(n.softnet[n.control_cpu()].get());
     if (neigh_table_init(n) || nf_net_init(n) || ip_rt_init(n, o.rhash_entries) || ip_init(n) ||
-        !loopback_create(n))
+        !loopback_create(n) || dev_change_flags(n.loopback_dev, IFF_UP, IFF_UP))
         return error("no memory for the tables");
     for (unsigned cpu = 0; cpu < o.nr_workers; ++cpu) {
         auto w = std::make_unique<worker>();

@@ -231,23 +231,27 @@ bool neigh_remove_one(neighbour* n) {
     return true;
 }
 
+void neigh_evict(neighbour* n, sk_buff_head* waiting) {
+    const uint8_t state = n->nud_state;
+    neigh_del_timer(n);
+    neigh_unlink(n);
+    neigh_take_queue(n, waiting);
+    if (n->refcnt.load(std::memory_order_acquire) != 1) {
+        // A route still points here: it finds an entry that swallows everything.
+        neigh_suspect(n);
+        WRITE_ONCE(n->output, neigh_blackhole);
+        n->nud_state = state & NUD_VALID ? NUD_NOARP : NUD_NONE;
+    }
+}
+
 void neigh_flush_dev(neigh_table* tbl, const net_device* dev, bool skip_perm) {
     sk_buff_head waiting;
     auto flush = [&](neighbour* n) {
         {
             spin_guard guard(n->lock);
-            const uint8_t state = n->nud_state;
-            if ((dev && n->dev != dev) || (skip_perm && (state & NUD_PERMANENT)))
+            if ((dev && n->dev != dev) || (skip_perm && (n->nud_state & NUD_PERMANENT)))
                 return;
-            neigh_del_timer(n);
-            neigh_unlink(n);
-            neigh_take_queue(n, &waiting);
-            if (n->refcnt.load(std::memory_order_acquire) != 1) {
-                // A route still points here: it finds an entry that swallows everything.
-                neigh_suspect(n);
-                WRITE_ONCE(n->output, neigh_blackhole);
-                n->nud_state = state & NUD_VALID ? NUD_NOARP : NUD_NONE;
-            }
+            neigh_evict(n, &waiting);
         }
         neigh_release(n);
     };

@@ -62,6 +62,9 @@ void neigh_hash_free(neigh_hash_table* nht);
 void neigh_unlink(neighbour* n);
 /// Takes n out when nobody but the hash holds it. tbl->lock held. True when it went.
 bool neigh_remove_one(neighbour* n);
+/// Takes n out of the table whoever holds it; what waits in it goes to *waiting. tbl->lock and
+/// n->lock held; the table's reference is the caller's to give back.
+void neigh_evict(neighbour* n, sk_buff_head* waiting);
 /// Takes out all entries of dev (null: of all devices). Takes tbl->lock.
 void neigh_flush_dev(neigh_table* tbl, const net_device* dev, bool skip_perm);
 void neigh_blackhole(neighbour* n, sk_buff* skb);

@@ -252,15 +252,23 @@ int neigh_delete(net& n, net_device* dev, be32_t dst, uint8_t ntf_flags) {
         return -ENOENT;
     int err =
         neigh_update(neigh, nullptr, NUD_FAILED, NEIGH_UPDATE_F_OVERRIDE | NEIGH_UPDATE_F_ADMIN);
-    // Our reference goes first, under the lock that keeps the hash's in place: the entry is taken
-    // out at once unless a route holds it; then it stays as a failed one.
-    spin_guard guard(n.arp_tbl->lock);
-    if (neigh->dead) {
-        neigh_release(neigh);
-        return err;
+    // The route cache may hold it, for which there is no counterpart in the kernel: forgotten is
+    // forgotten, and whoever has it looks it up anew.
+    sk_buff_head waiting;
+    bool evicted = false;
+    {
+        spin_guard table_guard(n.arp_tbl->lock);
+        spin_guard guard(neigh->lock);
+        if (!neigh->dead) {
+            neigh_evict(neigh, &waiting);
+            evicted = true;
+        }
     }
+    neigh_unhold(n.arp_tbl, int(waiting.qlen));
+    skb_queue_purge_reason(&waiting, skb_drop_reason::QUEUE_PURGE);
+    if (evicted)
+        neigh_release(neigh);
     neigh_release(neigh);
-    neigh_remove_one(neigh);
     return err;
 }
 

@@ -42,8 +42,10 @@ int update_to_invalid(update& u) {
     if (u.old_state & NUD_CONNECTED)
         neigh_suspect(n);
     neigh_set_state(n, u.new_state);
-    if (u.new_state & NUD_INCOMPLETE) // the kernel lets such an entry hang without a timer
+    if (u.new_state & NUD_INCOMPLETE) {     // the kernel lets such an entry hang without a timer
+        n->probes = n->parms->ucast_probes; // there is no address to ask
         neigh_add_timer(n, jiffies() + neigh_retrans_time(n->parms));
+    }
     if ((u.old_state & (NUD_INCOMPLETE | NUD_PROBE)) && (u.new_state & NUD_FAILED))
         neigh_invalidate(n);
     return 0;

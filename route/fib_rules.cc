@@ -119,6 +119,8 @@ int check_config(const fib_rule_config& cfg, netlink_ext_ack* extack) {
     const char* wrong = nullptr;
     if (cfg.tos & ECN_MASK)
         wrong = "Invalid dsfield (tos): ECN bits must be 0";
+    else if (cfg.tos & 0xe0) // the upper three bits are for `dscp`
+        wrong = "Invalid tos";
     else if (cfg.tos && cfg.dscp_full)
         wrong = "Cannot specify both TOS and DSCP";
     else if (cfg.src_len > 32 || cfg.dst_len > 32)

@@ -16,7 +16,7 @@ build=(
     tshark                      # reads the output captures back
 )
 test=(
-    iproute2 iputils-ping ethtool traceroute iperf3 procps util-linux
+    iproute2 iptables iputils-ping ethtool traceroute iperf3 procps util-linux
     valgrind binutils           # instruction counts of the hot path
     dpdk-dev                    # dpdk-testpmd, the peer of tests/bench
     libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 # peers of `slabfwd bench alloc`

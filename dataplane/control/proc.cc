@@ -13,6 +13,7 @@
 #include "dataplane/control/ip_link.h"
 #include "dataplane/control/slab_files.h"
 #include "dataplane/control/values.h"
+#include "dataplane/ip/ip.h"
 #include "neigh/arp.h"
 #include "neigh/inetdevice.h"
 #include "neigh/neighbour.h"
@@ -248,7 +249,7 @@ std::string snmp_file(net& n) {
     name_value_lines udp("Udp:"), lite("UdpLite:");
     for (unsigned i = 0; i < unsigned(udp_mib::MAX); ++i) {
         udp.add(udp_names[i], int64_t(s.udp[i]));
-        lite.add(udp_names[i], 0);
+        lite.add(udp_names[i], int64_t(s.udplite[i]));
     }
     return ip_lines(n, s) + icmp_lines(s) + tcp_lines(s) + udp.text() + lite.text();
 }
@@ -397,6 +398,7 @@ snmp_sums get_snmp_sums(const net& n) {
         add(s.udp, sd->udp_statistics.c, std::size(s.udp));
         add(s.tcp, sd->tcp_statistics.c, std::size(s.tcp));
     }
+    udplite_counts(n, s.udplite);
     return s;
 }
 

@@ -33,7 +33,7 @@ struct snmp_sums {
     uint64_t ip[unsigned(ipstats_mib::MAX)] = {};
     uint64_t icmp[unsigned(icmp_mib::MAX)] = {};
     uint64_t icmp_in[256] = {}, icmp_out[256] = {};
-    uint64_t udp[unsigned(udp_mib::MAX)] = {};
+    uint64_t udp[unsigned(udp_mib::MAX)] = {}, udplite[unsigned(udp_mib::MAX)] = {};
     uint64_t tcp[unsigned(tcp_mib::MAX)] = {};
 };
 snmp_sums get_snmp_sums(const net& n);

@@ -134,8 +134,10 @@ struct icmp_xmit_guard {
 
 // --- sending ----------------------------------------------------------------------------------
 
-/// Puts the message together and sends it. fl4 carries the final addresses.
-void icmp_push_reply(net& n, icmp_bxm& param, const flowi4& fl4, rtable* rt, uint8_t tos) {
+/// Puts the message together and sends it. fl4 carries the final addresses; counted_type: what it
+/// counts as.
+void icmp_push_reply(net& n, icmp_bxm& param, const flowi4& fl4, rtable* rt, uint8_t tos,
+                     uint8_t counted_type) {
     const unsigned len = param.head_len + param.data_len;
     sk_buff* skb = nullptr;
     if (sizeof(iphdr) + param.replyopts.optlen + len <= 65535)
@@ -152,8 +154,10 @@ void icmp_push_reply(net& n, icmp_bxm& param, const flowi4& fl4, rtable* rt, uin
                     bytes - head);
     });
     skb_reset_transport_header(skb);
-    icmp_hdr(skb)->checksum.raw = csum_fold(skb_checksum(skb, 0, len, 0));
-    icmp_out_count(param.data.icmph.type);
+    // Sums that come to zero are -0, as where they are made while copying: nothing but zeros has
+    // the checksum 0000.
+    icmp_hdr(skb)->checksum.raw = csum_fold(skb_checksum(skb, 0, len, 0xffff));
+    icmp_out_count(counted_type);
     ip_build_and_send_pkt(n, skb, rt, fl4, IPPROTO_ICMP_, &param.replyopts, param.optdata, tos, 0,
                           false);
 }
@@ -187,7 +191,9 @@ void icmp_reply(icmp_bxm& param, const sk_buff* skb) {
     if (!icmpv4_xrlim_allow(n, rt, fl4.daddr, apply_ratelimit))
         return;
     fl4.daddr = iph->saddr;
-    icmp_push_reply(n, param, fl4, rt, iph->tos);
+    // The kernel counts by the type in the flow, which a reply leaves at zero: all are echo
+    // replies.
+    icmp_push_reply(n, param, fl4, rt, iph->tos, ICMP_ECHOREPLY);
 }
 
 /// Must nothing be sent about skb_in? (RFC 1122, 3.2.2.)
@@ -312,7 +318,7 @@ void icmp_send(sk_buff* skb_in, int type, int code, be32_t info) {
         fl4.saddr = DUMMY_SADDR;
     fl4.daddr = iph->saddr;
     trace_packet(skb_in, "icmp_send type %d code %d", type, code);
-    icmp_push_reply(n, param, fl4, rt, tos);
+    icmp_push_reply(n, param, fl4, rt, tos, uint8_t(type));
 }
 
 // --- receiving --------------------------------------------------------------------------------
@@ -414,8 +420,6 @@ skb_drop_reason icmp_unreach(net& n, sk_buff* skb) {
 skb_drop_reason icmp_redirect(net& n, sk_buff* skb) {
     if (!pskb_may_pull(skb, sizeof(iphdr)))
         return icmp_in_error(PKT_TOO_SMALL);
-    if (reinterpret_cast<const iphdr*>(skb_data(skb))->ihl() < 5)
-        return icmp_in_error(IP_INHDR);
     icmp_socket_deliver(n, skb, be32_to_cpu(icmp_hdr(skb)->un.gateway));
     return NOT_DROPPED_YET;
 }

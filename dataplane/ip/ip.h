@@ -109,6 +109,8 @@ int ip_init(net& n);
 void ip_exit(net& n);
 /// Packets held in fragment queues now.
 uint64_t ip_frag_held(const net& n);
+/// Copies the counters of UDP-Lite (/proc/net/snmp) to `to`. Any thread.
+void udplite_counts(const net& n, uint64_t (&to)[size_t(udp_mib::MAX)]);
 
 /// An extra protocol above IP, as raw sockets and tunnels would register; only at start.
 using net_protocol_handler = int (*)(sk_buff*);

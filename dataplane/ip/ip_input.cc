@@ -36,6 +36,16 @@ bool skb_vlan_untag(sk_buff* skb) {
     return true;
 }
 
+/// A priority tag may stand before another tag; behind the tag of a VLAN nobody looks any further.
+bool skb_vlan_untag_all(sk_buff* skb) {
+    do {
+        if (!skb_vlan_untag(skb))
+            return false;
+    } while (eth_type_vlan(skb->protocol) && skb->pkt_type != PACKET_OTHERHOST);
+    skb_reset_network_header(skb);
+    return true;
+}
+
 int ip_inhdr_error(sk_buff* skb, skb_drop_reason reason) {
     IP_INC_STATS(ipstats_mib::INHDRERRORS);
     return ip_drop(skb, reason);
@@ -118,12 +128,9 @@ void ip_protocol_deliver_rcu(net& n, sk_buff* skb, int protocol) {
 
 void netif_receive_skb(sk_buff* skb) {
     skb_reset_network_header(skb);
-    if (unlikely(eth_type_vlan(skb->protocol))) {
-        if (!skb_vlan_untag(skb)) {
-            ip_drop(skb, PKT_TOO_SMALL);
-            return;
-        }
-        skb_reset_network_header(skb);
+    if (unlikely(eth_type_vlan(skb->protocol)) && !skb_vlan_untag_all(skb)) {
+        ip_drop(skb, PKT_TOO_SMALL);
+        return;
     }
     skb_reset_transport_header(skb);
     if (skb->protocol == cpu_to_be16(ETH_P_IP)) {

@@ -28,6 +28,7 @@ struct ip_net {
     std::atomic<ping_listener*> listener{nullptr};
     std::atomic<net_protocol_handler> inet_protos[MAX_INET_PROTOS] = {};
     uint64_t ip_id_key = 0;
+    std::atomic<uint64_t> udplite_statistics[size_t(udp_mib::MAX)] = {}; ///< few enough for one set
     ip_ident ip_idents[IP_IDENTS_SZ];
 };
 

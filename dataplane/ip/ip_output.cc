@@ -111,7 +111,8 @@ int __ip_local_out(net& n, sk_buff* skb) {
 
 int ip_local_out(net& n, sk_buff* skb) {
     trace_packet(skb, "ip_local_out %u bytes, protocol %d", skb_len(skb), ip_hdr(skb)->protocol);
-    return __ip_local_out(n, skb) == 1 ? dst_output(skb) : 0;
+    int verdict = __ip_local_out(n, skb);
+    return verdict == 1 ? dst_output(skb) : verdict;
 }
 
 namespace {
@@ -162,7 +163,10 @@ int ip_build_and_send_pkt(net& n, sk_buff* skb, rtable* rt, const flowi4& fl4, u
     if (optlen)
         ip_options_build(n, skb, opt, optdata, fl4.daddr, rt);
     BALANCE_INC(balance_stat::originated);
-    return ip_local_out(n, skb);
+    int err = ip_local_out(n, skb);
+    if (err < 0)
+        IP_INC_STATS(ipstats_mib::OUTDISCARDS);
+    return err;
 }
 
 // --- fragmentation ----------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 //
 // UDP and UDP-Lite to this host. There are no sockets: what is in order is answered with port
 // unreachable, what is damaged, or was sent to more than one, is dropped silently. Doors: udp_rcv,
-// udplite_rcv (protocol handlers; data at the UDP header). Threads: any slot. Origin:
-// net/ipv4/udp.c, include/net/udplite.h (6.18).
+// udplite_rcv (protocol handlers; data at the UDP header), udplite_counts. Threads: any slot.
+// Origin: net/ipv4/udp.c, include/net/udplite.h (6.18).
+#include <iterator>
+
 #include "dataplane/ip/ip_net.h"
 
 namespace slabfwd {
@@ -16,14 +18,23 @@ constexpr uint8_t IPPROTO_UDPLITE = 136;
 constexpr unsigned CHECKSUM_BREAK =
     76; ///< up to here a checksum is checked at once (include/linux/skbuff.h)
 
+/// Counts for the protocol of skb. Origin: __UDP_INC_STATS.
+void udp_count(const sk_buff* skb, udp_mib field) {
+    if (likely(ip_hdr(skb)->protocol != IPPROTO_UDPLITE))
+        UDP_INC_STATS(field);
+    else
+        dev_net(skb->dev).ipv4.ip->udplite_statistics[size_t(field)].fetch_add(
+            1, std::memory_order_relaxed);
+}
+
 int udp_drop(sk_buff* skb, skb_drop_reason reason) {
-    UDP_INC_STATS(udp_mib::INERRORS);
+    udp_count(skb, udp_mib::INERRORS);
     kfree_skb_reason(skb, reason);
     return 0;
 }
 
 int udp_csum_error(sk_buff* skb) {
-    UDP_INC_STATS(udp_mib::CSUMERRORS);
+    udp_count(skb, udp_mib::CSUMERRORS);
     return udp_drop(skb, UDP_CSUM);
 }
 
@@ -41,11 +52,11 @@ const udphdr* udp_hdr(const sk_buff* skb) {
 /// Nobody listens, as always here.
 int udp_no_sk(sk_buff* skb) {
     if (skb->rt_flags & (RTCF_BROADCAST | RTCF_MULTICAST)) {
-        UDP_INC_STATS(udp_mib::IGNOREDMULTI);
+        udp_count(skb, udp_mib::IGNOREDMULTI);
         kfree_skb_reason(skb, NO_SOCKET);
         return 0;
     }
-    UDP_INC_STATS(udp_mib::NOPORTS);
+    udp_count(skb, udp_mib::NOPORTS);
     icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, {});
     kfree_skb_reason(skb, NO_SOCKET);
     return 0;
@@ -86,6 +97,11 @@ int udplite_rcv(sk_buff* skb) {
     if (!to_many(skb) && !udp_checksum_ok(skb, coverage, IPPROTO_UDPLITE))
         return udp_csum_error(skb);
     return udp_no_sk(skb);
+}
+
+void udplite_counts(const net& n, uint64_t (&to)[size_t(udp_mib::MAX)]) {
+    for (size_t i = 0; n.ipv4.ip && i < std::size(to); ++i)
+        to[i] = n.ipv4.ip->udplite_statistics[i].load(std::memory_order_relaxed);
 }
 
 } // namespace slabfwd

@@ -62,7 +62,7 @@ unsigned run_hook(const nf_hook_entries::nf_hook_entry& h, sk_buff* skb,
     return NF_DROP;
 }
 
-/// Asks one hook about skb. 1: it goes on; 0: it is gone.
+/// Asks one hook about skb. 1: it goes on; 0: somebody has it; -EPERM: it was dropped.
 int judge(const nf_hook_entries::nf_hook_entry& h, sk_buff* skb, const nf_hook_state& state) {
     switch (unsigned verdict = run_hook(h, skb, state)) {
     case NF_ACCEPT:
@@ -71,13 +71,13 @@ int judge(const nf_hook_entries::nf_hook_entry& h, sk_buff* skb, const nf_hook_s
         return 0;
     case NF_DROP:
         kfree_skb_reason(skb, skb_drop_reason::NETFILTER_DROP);
-        return 0;
+        return -EPERM;
     default:
         net_warn_ratelimited("netfilter: hook %s at %s returned %s (%u), which is not supported: "
                              "packet dropped",
                              h.ops->name, hook_names[state.hook], verdict_name(verdict), verdict);
         kfree_skb_reason(skb, skb_drop_reason::NETFILTER_DROP);
-        return 0;
+        return -EPERM;
     }
 }
 
@@ -85,8 +85,8 @@ int judge(const nf_hook_entries::nf_hook_entry& h, sk_buff* skb, const nf_hook_s
 
 int nf_hook_slow(sk_buff* skb, const nf_hook_state& state, const nf_hook_entries* e) {
     for (unsigned i = 0; i < e->num_hook_entries; ++i)
-        if (judge(e->hooks[i], skb, state) != 1)
-            return 0;
+        if (int verdict = judge(e->hooks[i], skb, state); verdict != 1)
+            return verdict;
     return 1;
 }
 

@@ -113,8 +113,8 @@ void nf_hook_burst_slow(nf_hook_burst& b, const nf_hook_entries* e);
 inline int NF_HOOK(unsigned hook, net& n, sk_buff* skb, net_device* in, net_device* out,
                    int (*okfn)(net&, sk_buff*)) {
     if (const nf_hook_entries* e = nf_hooks(n, hook); unlikely(e != nullptr)) {
-        if (nf_hook_slow(skb, nf_hook_state{hook, in, out, &n}, e) != 1)
-            return 0;
+        if (int verdict = nf_hook_slow(skb, nf_hook_state{hook, in, out, &n}, e); verdict != 1)
+            return verdict;
     }
     return okfn(n, skb);
 }

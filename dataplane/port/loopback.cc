@@ -28,7 +28,10 @@ void loopback_xmit(sk_buff* skb, net_device* dev) {
     st.tx_bytes.add(skb_len(skb));
     if (skb->dst)
         dst_hold(skb->dst);
-    loopback_of(dev)->queue[this_softnet()->cpu].push_back(skb);
+    softnet_data& sd = *this_softnet();
+    loopback_of(dev)->queue[sd.cpu].push_back(skb);
+    if (unlikely(sd.cpu == dev->nd_net->control_cpu())) // is in no loop that would poll
+        loopback_poll(sd);
 }
 
 constexpr net_device_ops loopback_ops{loopback_xmit, nullptr};
@@ -78,6 +81,8 @@ unsigned loopback_poll(softnet_data& sd) {
     unsigned n = q.qlen;
     for (unsigned i = 0; i < n; ++i) {
         sk_buff* skb = q.pop_front();
+        if (!skb) // taken by a poll within, on the control slot
+            break;
         dev_stats& st = sd.dev[size_t(dev->ifindex)];
         st.rx_packets.inc();
         st.rx_bytes.add(skb_len(skb));

@@ -1,20 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Play the cases recorded from a Linux kernel against slabfwd, with the route cache as it is by default,
-# switched off, and squeezed to four entries:
+# Is slabfwd equal to Linux? Twice over:
+#   - a selection of differ's cases, played on this machine's kernel and on slabfwd side by side (skipped on a
+#     kernel that is older than the one slabfwd is equal to);
+#   - the cases recorded from a Linux kernel, with the route cache as it is by default, switched off, and
+#     squeezed to four entries. All of tier 1 has to pass in each; so does every case named in passing.txt.
 #   tests/conformance/run.sh [default|off|squeezed ...]
-# All of tier 1 has to pass in each; so does every case named in passing.txt (of later tiers).
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 here=$top/tests/conformance
 oracle=${SLABFWD_SHARED:-}/oracle/run.py
-
-if [[ ! -f $oracle ]]; then
-    report 77 conformance "the recorded cases are not here (SLABFWD_SHARED)"
-    totals
-    exit
-fi
 
 tunables() {
     case $1 in
@@ -31,6 +27,24 @@ tunables() {
 
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
+
+# differ CACHE: the fast selection, its totals added to ours, its failures shown
+differ() {
+    local begin=$SECONDS good=0 bad=0 skips=0
+    python3 "$here/differ/run.py" --fast --cache "$1" >"$output" 2>&1 || true
+    if ! read -r good bad skips < <(tail -n 1 "$output" |
+        sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p'); then
+        report 1 "conformance/differ" "did not run: $(tail -n 2 "$output")"
+        return
+    fi
+    if ((skips)); then
+        report 77 "conformance/differ" "needs root and a newer kernel"
+        return
+    fi
+    passed=$((passed + good)) failed=$((failed + bad))
+    echo "conformance/differ ($1): $good of $((good + bad)), $((SECONDS - begin)) s"
+    sed '$d' "$output" | cut -c1-300 | head -n 60
+}
 
 # play CACHE SELECTION...: the oracle's cases, its totals added to ours, its failures shown
 play() {
@@ -52,6 +66,14 @@ caches=("$@")
 known=$(grep -v '^#' "$here/passing.txt" | paste -sd, || true)
 for cache in "${caches[@]}"; do
     tunables "$cache" >/dev/null
+done
+differ "${caches[0]}"
+if [[ ! -f $oracle ]]; then
+    report 77 conformance "the recorded cases are not here (SLABFWD_SHARED)"
+    totals
+    exit
+fi
+for cache in "${caches[@]}"; do
     play "$cache" --tier 1
     [[ -z $known ]] || play "$cache" --name "$known"
 done

@@ -48,6 +48,8 @@ TEST_F(fib_rules, adding_deleting_and_order) {
         rule add not from 5.5.5.5 iif nodev table 9)");
     EXPECT_EQ(r.ip("rule add tos 3 table 9"), -EINVAL);
     EXPECT_EQ(r.text(), "Invalid dsfield (tos): ECN bits must be 0");
+    EXPECT_EQ(r.ip("rule add tos 0xb8 table 9"), -EINVAL);
+    EXPECT_EQ(r.text(), "Invalid tos");
     EXPECT_THAT(
         r.rules(),
         ElementsAre("0: from all lookup local",

@@ -69,6 +69,24 @@ TEST(IcmpEcho, LongestOfAll) {
     EXPECT_EQ(data, icmp_message(0, 0, 0x12340001, pattern(65535 - 28)));
 }
 
+TEST(IcmpEcho, ChecksumOfNothingButZerosIsZero) {
+    ip_test_net t;
+    ip_spec s = echo_to("10.0.0.1");
+    s.payload = icmp_message(8, 0, 0, bytes(32));
+    t.rx(t.p0, ip_packet(s));
+    EXPECT_EQ(t.sent_one(t.p0).payload(), bytes(8 + 32));
+}
+
+TEST(IcmpRcv, RedirectWithAShortQuotedHeaderIsNoError) {
+    ip_test_net t;
+    ip_spec s = echo_to("10.0.0.1");
+    s.payload = icmp_message(5, 1, 0x0a000003, bytes(28));
+    t.rx(t.p0, ip_packet(s));
+    EXPECT_EQ(t.icmp_stat(icmp_mib::INERRORS), 0u);
+    EXPECT_EQ(t.balance(balance_stat::delivered), 1u);
+    t.expect_ip_balanced();
+}
+
 struct silent_case {
     const char* name;
     uint8_t type;

@@ -107,6 +107,13 @@ TEST(IpRcv, VlanFramesAreForOthersPriorityTagsAreNot) {
     EXPECT_EQ(t.drops(OTHERHOST), 1u);
     t.rx_frame(t.p0, tagged(0xe000, plain_udp()));
     EXPECT_EQ(t.sent(t.p1).size(), 1u);
+    bytes twice = tagged(0xe000, plain_udp());
+    twice.insert(twice.begin() + 12, {0x81, 0, 0xe0, 0});
+    t.rx_frame(t.p0, twice);
+    EXPECT_EQ(t.sent(t.p1).size(), 1u);
+    twice[15] = 10; // a VLAN's own tag before it
+    t.rx_frame(t.p0, twice);
+    EXPECT_EQ(t.drops(UNHANDLED_PROTO), 1u);
     t.rx_frame(t.p0, bytes{2, 0, 0, 0, 0, 0, 2, 0xbb, 0, 0, 0, 1, 0x81, 0, 0, 0});
     EXPECT_EQ(t.drops(PKT_TOO_SMALL), 1u);
 }

@@ -79,8 +79,11 @@ TEST_F(Hooks, VerdictsEndTheWalk) {
         unsigned verdict;
         int rc;
         unsigned drops;
-    } cases[] = {
-        {NF_ACCEPT, 1, 0}, {NF_DROP, 0, 1}, {NF_STOLEN, 0, 0}, {NF_QUEUE, 0, 1}, {99, 0, 1}};
+    } cases[] = {{NF_ACCEPT, 1, 0},
+                 {NF_DROP, -EPERM, 1},
+                 {NF_STOLEN, 0, 0},
+                 {NF_QUEUE, -EPERM, 1},
+                 {99, -EPERM, 1}};
     for (auto [verdict, rc, drops] : cases) {
         named_hook first(&order, '1', 0, verdict), second(&order, '2', 1);
         nf_register_net_hook(t.n, &first.ops);
@@ -119,7 +122,7 @@ TEST_F(Hooks, RepeatCallsTheSameHookAgain) {
     EXPECT_EQ(run(), 1);
     EXPECT_EQ(order, "aaab");
     a.repeats = 1 << 30; // for ever
-    EXPECT_EQ(run(), 0);
+    EXPECT_EQ(run(), -EPERM);
     EXPECT_EQ(t.drops(NETFILTER_DROP), 1u);
     nf_unregister_net_hook(t.n, &a.ops);
     nf_unregister_net_hook(t.n, &b.ops);
