@@ -20,6 +20,7 @@
 #include <mutex>
 #include <new>
 
+#include "alloc/array_cache.h"
 #include "alloc/slab.h"
 #include "alloc/slabinfo.h"
 #include "alloc/slub.h"

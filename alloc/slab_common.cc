@@ -7,6 +7,7 @@
 // done once, by whoever comes first; others wait for it.
 // Origin: mm/slab_common.c of Linux v5.2, kmem_cache_init() of mm/slab.c. Differences: caches keep
 // their own name unless slab_set_merge(true); a failed destroy leaves the cache usable.
+#include "alloc/array_cache.h"
 #include "alloc/slab.h"
 
 #include <algorithm>

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <fnmatch.h>
 
+#include "alloc/array_cache.h"
 #include "alloc/slab_live.h"
 #include "alloc/slab_track.h"
 
