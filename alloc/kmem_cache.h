@@ -266,6 +266,17 @@ inline bool live_drop(const live_map* m, const void* address, std::uint32_t tag)
     return true;
 }
 
+/// Objects in an array of which the first line is fetched before they are handed out.
+inline constexpr std::uint32_t AC_AHEAD = 8;
+
+/// An object that was freed long ago has left the caches, and its next owner is about to write to
+/// it: the one that goes out AC_AHEAD calls from now is fetched, and returned. REQUIRES n > 0.
+[[gnu::always_inline]] inline void* ac_fetch_ahead(const array_cache* ac, std::uint32_t n) {
+    void* object = ac->entry[n > AC_AHEAD ? n - 1 - AC_AHEAD : 0];
+    __builtin_prefetch(object, 1);
+    return object;
+}
+
 /// The array looks empty: SLUB's cpu freelist, the hardened mode's way, or the slow one. A
 /// kmem_cache_cpu is its slot's owner's, so plain stores do (the kernel's compare-and-exchange
 /// guards against being moved to another CPU).
@@ -281,6 +292,7 @@ inline bool live_drop(const live_map* m, const void* address, std::uint32_t tag)
             return cache_alloc_slow(ac->cache, flags);
         ac->held = n - 1;
         object = ac->entry[n - 1];
+        __builtin_prefetch(&live_at(&ac->cache->live, ac_fetch_ahead(ac, n)), 1);
         kasan_unpoison(ac->cache, object);
     }
     if (flags & __GFP_ZERO)
@@ -310,6 +322,7 @@ inline bool live_drop(const live_map* m, const void* address, std::uint32_t tag)
         return ac_get_hidden(ac, flags);
     ac->avail = n - 1;
     void* object = ac->entry[n - 1];
+    ac_fetch_ahead(ac, n);
     kasan_unpoison(ac->cache, object);
     if (flags & __GFP_ZERO)
         std::memset(object, 0, ac->cache->object_size);
@@ -323,6 +336,27 @@ inline bool live_drop(const live_map* m, const void* address, std::uint32_t tag)
     kasan_poison(ac->cache, object);
     ac->entry[n] = object;
     ac->avail = n + 1;
+}
+
+/// `n` objects out of the array, or the slow way for all of them.
+[[gnu::always_inline]] inline std::size_t ac_get_bulk(array_cache* ac, gfp_t flags, std::size_t n,
+                                                      void** objects) {
+    const std::uint32_t avail = ac->avail;
+    if (n > avail || (flags & (__GFP_ZERO | __GFP_NOFAIL)) || SLABFWD_POISONS) [[unlikely]]
+        return cache_alloc_bulk(ac->cache, ac, flags, n, objects);
+    ac->avail = avail - static_cast<std::uint32_t>(n);
+    std::memcpy(objects, ac->entry + (avail - n), sizeof(void*) * n);
+    return n;
+}
+
+/// `n` objects into the array, or the slow way for all of them.
+[[gnu::always_inline]] inline void ac_put_bulk(array_cache* ac, std::size_t n, void** objects) {
+    const std::uint32_t avail = ac->avail;
+    const std::uint32_t limit = ac->limit;
+    if (n > limit || avail > limit - n || SLABFWD_POISONS) [[unlikely]]
+        return cache_free_bulk(ac->cache, ac, n, objects);
+    std::memcpy(ac->entry + avail, objects, sizeof(void*) * n);
+    ac->avail = avail + static_cast<std::uint32_t>(n);
 }
 
 inline array_cache* this_ac(kmem_cache* cache) {
@@ -373,21 +407,21 @@ void* kmem_cache_alloc_node(kmem_cache* cache, gfp_t flags, int nid);
 /// `n` objects at a time into `objects`. All or nothing: returns n or 0.
 [[gnu::always_inline]] inline std::size_t kmem_cache_alloc_bulk(kmem_cache* cache, gfp_t flags,
                                                                 std::size_t n, void** objects) {
-    return detail::cache_alloc_bulk(cache, detail::this_ac(cache), flags, n, objects);
+    return detail::ac_get_bulk(detail::this_ac(cache), flags, n, objects);
 }
 [[gnu::always_inline]] inline std::size_t kmem_cache_alloc_bulk(kmem_cache_handle h, gfp_t flags,
                                                                 std::size_t n, void** objects) {
-    return detail::cache_alloc_bulk(h.cache(), h.get(), flags, n, objects);
+    return detail::ac_get_bulk(h.get(), flags, n, objects);
 }
 
 /// Give `n` objects of the cache back.
 [[gnu::always_inline]] inline void kmem_cache_free_bulk(kmem_cache* cache, std::size_t n,
                                                         void** objects) {
-    detail::cache_free_bulk(cache, detail::this_ac(cache), n, objects);
+    detail::ac_put_bulk(detail::this_ac(cache), n, objects);
 }
 [[gnu::always_inline]] inline void kmem_cache_free_bulk(kmem_cache_handle h, std::size_t n,
                                                         void** objects) {
-    detail::cache_free_bulk(h.cache(), h.get(), n, objects);
+    detail::ac_put_bulk(h.get(), n, objects);
 }
 
 // ---------------------------------------------------------------------------------------------

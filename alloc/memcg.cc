@@ -20,6 +20,7 @@
 #include <mutex>
 #include <new>
 
+#include "alloc/array_cache.h"
 #include "alloc/slab.h"
 #include "alloc/slabinfo.h"
 #include "alloc/slub.h"
@@ -187,8 +188,9 @@ void memcg_unlink_cache(kmem_cache* c) {
 void memcg_propagate_slab_attrs(kmem_cache* c) {
     const kmem_cache* root = c->memcg_params.root_cache;
     c->max_slabs.store(root->max_slabs.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    c->failslab.store(root->failslab.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    c->hooks.fetch_or(root->hooks.load(std::memory_order_relaxed) & ~std::uint32_t{HOOK_MEMCG});
+    // Hooks of debugging are the child's own: they name its place in the live map.
+    constexpr std::uint32_t inherited = HOOK_FAILSLAB | HOOK_STATISTICS;
+    c->hooks.fetch_or(root->hooks.load(std::memory_order_relaxed) & inherited);
 }
 
 // The group's cache under a root cache. NULL when out of memory. REQUIRES slab_mutex.

@@ -119,7 +119,7 @@ struct kmem_cache_node {
     std::size_t free_objects = 0;
     std::size_t free_limit = 0; // above it free slabs are given back
     std::size_t colour_next = 0;
-    array_cache* shared = nullptr;        // objects for all CPUs of the node; NULL: none
+    array_cache* shared = nullptr;        // objects for all CPUs of the node (SLUB's barn); or NULL
     std::atomic<unsigned> shared_room{0}; // entries of it, once something is to be put in; 0: made
     std::atomic<alien_cache**> alien{nullptr}; // by node: freed here, belongs there; NULL: none
     int reap_node = 0;                         // whose alien cache the reaper emptied last
@@ -224,6 +224,16 @@ inline bool is_slub(const kmem_cache* cache) {
 bool slab_pre_alloc_hook(kmem_cache* cache, gfp_t flags);
 void slab_post_alloc_hook(kmem_cache* cache, gfp_t flags, std::size_t n, void** objects);
 
+// ---- statistics that many threads count
+inline void count(std::atomic<std::uint64_t>& counter, std::uint64_t n = 1) {
+    counter.fetch_add(n, std::memory_order_relaxed);
+}
+inline void raise_to(std::atomic<std::uint64_t>& mark, std::uint64_t value) {
+    std::uint64_t old = mark.load(std::memory_order_relaxed);
+    while (old < value && !mark.compare_exchange_weak(old, value, std::memory_order_relaxed))
+        ;
+}
+
 // ---- slab_cache.cc: pages of slabs, in both back ends
 page* kmem_getpages(kmem_cache* cache, gfp_t flags, int nid, unsigned order);
 void kmem_freepages(kmem_cache* cache, page* slab);
@@ -240,28 +250,15 @@ void __kmem_cache_release(kmem_cache* cache);
 int __kmem_cache_shutdown(kmem_cache* cache);
 page* cache_grow_begin(kmem_cache* cache, gfp_t flags, int nid);
 void slabs_destroy(kmem_cache* cache, page_list* list);
+unsigned shared_entries(std::size_t batches, std::size_t batchcount);
 void make_shared(kmem_cache* cache, kmem_cache_node* n);
 void slab_init_tables();
 int replace_static_nodes(kmem_cache* cache);
 array_cache* alloc_arraycache(kmem_cache* cache, unsigned entries);
 void free_arraycache(array_cache* ac);
 int do_tune_cpucache(kmem_cache* cache, unsigned limit, unsigned batchcount, unsigned shared);
-void rcu_barrier();
-
-// ---- slab.cc: alloc and free
-void free_block(kmem_cache* cache, void** objpp, std::size_t nr, kmem_cache_node* n,
-                page_list* list);
-void cache_grow_end(kmem_cache* cache, page* slab);
-std::size_t transfer_objects(array_cache* to, array_cache* from, std::size_t max);
-std::size_t drain_freelist(kmem_cache* cache, kmem_cache_node* n, std::size_t tofree);
-void drain_array(kmem_cache* cache, kmem_cache_node* n, array_cache* ac, std::size_t nr);
-kmem_cache_node* array_node(kmem_cache* cache, const array_cache* ac);
-void drain_array_all(kmem_cache* cache, array_cache* ac);
-void drain_shared(kmem_cache* cache, kmem_cache_node* n, std::size_t nr);
-array_cache* cpu_array(kmem_cache* cache);
-void serve_requests(kmem_cache* cache, unsigned cpu);
-
 int cut_cache_again(kmem_cache* cache, slab_flags_t flags);
+void rcu_barrier();
 
 // ---- slab_debug.cc, slab_check.cc, slab_track.cc: debugging, for both back ends
 // Flags of a cache that is about to be made, with what slab_debug_setup() adds by name.

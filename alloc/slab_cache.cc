@@ -16,7 +16,9 @@
 #include <cstring>
 #include <new>
 
+#include "alloc/array_cache.h"
 #include "alloc/slab.h"
+#include "alloc/slab_lists.h"
 #include "alloc/slub.h"
 
 namespace slabfwd {
@@ -394,18 +396,22 @@ int replace_static_nodes(kmem_cache* cache) {
 
 // ---- tunables
 
+// Room of a shared array for so many batches, or a little less: its header must not cost another
+// half of a power of two.
+unsigned shared_entries(std::size_t batches, std::size_t batchcount) {
+    if (!batches || !batchcount)
+        return 0;
+    std::size_t bytes = ARRAY_HEADER + batches * batchcount * sizeof(void*);
+    if (const std::size_t pow2 = std::bit_floor(bytes); bytes - pow2 <= ARRAY_HEADER)
+        bytes = pow2;
+    return static_cast<unsigned>((bytes - ARRAY_HEADER) / sizeof(void*));
+}
+
 // Says how large a node's shared array is to be, by the tunables; it is made when the first
 // objects are to be put in (make_shared). Objects of the old one go back to their slabs.
 static void setup_kmem_cache_node(kmem_cache* cache, int nid) {
     kmem_cache_node* n = get_node(cache, nid);
-    unsigned room = 0;
-    if (const std::size_t entries = std::size_t{cache->shared} * cache->batchcount) {
-        // The header must not cost another half of a power of two.
-        std::size_t bytes = ARRAY_HEADER + entries * sizeof(void*);
-        if (const std::size_t pow2 = std::bit_floor(bytes); bytes - pow2 <= ARRAY_HEADER)
-            bytes = pow2;
-        room = static_cast<unsigned>((bytes - ARRAY_HEADER) / sizeof(void*));
-    }
+    const unsigned room = shared_entries(cache->shared, cache->batchcount);
     if (!n->alien)
         n->alien.store(alloc_alien_caches(cache, nid), std::memory_order_release);
     page_list list;

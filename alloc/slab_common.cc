@@ -7,6 +7,7 @@
 // done once, by whoever comes first; others wait for it.
 // Origin: mm/slab_common.c of Linux v5.2, kmem_cache_init() of mm/slab.c. Differences: caches keep
 // their own name unless slab_set_merge(true); a failed destroy leaves the cache usable.
+#include "alloc/array_cache.h"
 #include "alloc/slab.h"
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include <new>
 
 #include "alloc/memcg.h"
+#include "alloc/slab_debug.h"
 #include "alloc/slabinfo.h"
 #include "alloc/slub.h"
 
@@ -376,9 +378,12 @@ kmem_cache* create_child_cache(kmem_cache* root, mem_cgroup* memcg, const char* 
     args.use_freeptr_offset = root->use_freeptr_offset;
     args.freeptr_offset = root->freeptr_offset;
     args.sheaf_capacity = root->sheaf_capacity;
-    kmem_cache* c = do_kmem_cache_create(name, root->object_size, root->align,
-                                         root->flags & (CACHE_CREATE_MASK | CFLGS_SLUB), args, &err,
-                                         root, memcg);
+    // Debugging as it is now, which may not be what the root was made with.
+    constexpr slab_flags_t kept =
+        (CACHE_CREATE_MASK | CFLGS_SLUB) & ~(SLAB_DEBUG_FLAGS | SLAB_FAILSLAB);
+    const slab_flags_t flags = (root->flags & kept) | slab_debug_flags(root);
+    kmem_cache* c =
+        do_kmem_cache_create(name, root->object_size, root->align, flags, args, &err, root, memcg);
     if (c && is_slub(c))
         slub_propagate_attrs(c);
     return c;

@@ -14,6 +14,8 @@
 #include <cstring>
 #include <fnmatch.h>
 
+#include "alloc/array_cache.h"
+#include "alloc/memcg.h"
 #include "alloc/slab_live.h"
 #include "alloc/slab_track.h"
 
@@ -153,12 +155,17 @@ int change_live(kmem_cache* cache, slab_flags_t flags) {
     return 0; // the map stays: threads that have not noticed yet still write to it
 }
 
-// A new layout, for which the cache must be empty.
-int change_empty(kmem_cache* cache, slab_flags_t flags) {
+// Gives back what slabs can be given back. Was that all of them?
+bool becomes_empty(kmem_cache* cache) {
     drain_cpu_caches(cache);
     for (int nid = 0; nid < nr_node_ids(); ++nid)
         drain_freelist(cache, get_node(cache, nid), SIZE_MAX);
-    if (cache->nr_slabs.load(std::memory_order_relaxed))
+    return cache->nr_slabs.load(std::memory_order_relaxed) == 0;
+}
+
+// A new layout, for which the cache must be empty.
+int change_empty(kmem_cache* cache, slab_flags_t flags) {
+    if (!becomes_empty(cache))
         return -EBUSY;
     const slab_flags_t kept = cache->flags & ~(CHANGE_LIVE | CHANGE_EMPTY);
     if (const int err = cut_cache_again(cache, kept | flags)) {
@@ -178,17 +185,33 @@ int change_to(kmem_cache* cache, slab_flags_t flags) {
     return (changed & CHANGE_EMPTY) ? change_empty(cache, flags) : change_live(cache, flags);
 }
 
-// A new setting meets a cache that exists. REQUIRES slab_mutex.
+// A root cache and its children (which for the kernel's attributes is slab_attr_store()). All are
+// asked whether they can change before the first one does. REQUIRES slab_mutex.
+int change_family(kmem_cache* root, slab_flags_t flags) {
+    const auto layout_changes = [flags](const kmem_cache* c) {
+        return (flags ^ slab_debug_flags(c)) & CHANGE_EMPTY;
+    };
+    kmem_cache* const first = root->memcg_params.children;
+    for (kmem_cache* c = first; c; c = c->memcg_params.children_next)
+        if (layout_changes(c) && !becomes_empty(c))
+            return -EBUSY;
+    int err = change_to(root, flags);
+    for (kmem_cache* c = first; c && !err; c = c->memcg_params.children_next)
+        err = change_to(c, flags);
+    return err;
+}
+
+// A new setting meets a cache that exists, and its children. REQUIRES slab_mutex.
 void apply_to_live(kmem_cache* cache) {
-    if (debug_exempt(cache))
+    if (debug_exempt(cache) || !is_root_cache(cache))
         return;
     const slab_flags_t now = slab_debug_flags(cache);
     const slab_flags_t want = now | kmem_cache_flags(cache->object_size, 0, cache->name);
-    if (change_to(cache, want) == 0)
+    if (change_family(cache, want) == 0)
         return;
     report("slab_debug: %s has objects and keeps its layout: %s", cache->name,
            slab_debug_letters(want & CHANGE_EMPTY & ~now).c_str());
-    change_to(cache, (want & CHANGE_LIVE) | (now & CHANGE_EMPTY));
+    change_family(cache, (want & CHANGE_LIVE) | (now & CHANGE_EMPTY));
 }
 
 } // namespace
@@ -206,10 +229,11 @@ int slab_debug_setup(std::string_view text) {
 
 int slab_debug_change(kmem_cache* cache, slab_flags_t flags, bool on) {
     const spin_guard guard(slab_mutex);
-    if ((flags & ~(CHANGE_LIVE | CHANGE_EMPTY)) || debug_exempt(cache) || cache->refcount > 1)
+    if ((flags & ~(CHANGE_LIVE | CHANGE_EMPTY)) || debug_exempt(cache) || cache->refcount > 1 ||
+        !is_root_cache(cache))
         return -EINVAL;
     const slab_flags_t now = slab_debug_flags(cache);
-    return change_to(cache, on ? now | flags : now & ~flags);
+    return change_family(cache, on ? now | flags : now & ~flags);
 }
 
 slab_flags_t slab_debug_flags(const kmem_cache* cache) {

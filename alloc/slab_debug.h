@@ -36,7 +36,8 @@ int slab_debug_setup(std::string_view setting);
 /// Debugging of one cache on or off at run time: SLAB_CONSISTENCY_CHECKS, SLAB_TRACE,
 /// SLAB_HARDENED and SLAB_FAILSLAB at any time; SLAB_RED_ZONE, SLAB_POISON, SLAB_STORE_USER and
 /// SLAB_RANDOM only while the cache has no slab but free ones and nobody else uses it: -EBUSY
-/// else. 0, -EINVAL (another flag, a merged or internal cache), -ENOMEM.
+/// else. The children of groups go along: all of them can change, or none does.
+/// 0, -EINVAL (another flag; a merged, internal or child cache), -ENOMEM.
 int slab_debug_change(kmem_cache* cache, slab_flags_t flags, bool on);
 
 /// Which of the flags above are in force.

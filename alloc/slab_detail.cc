@@ -60,6 +60,10 @@ slab_node_detail read_node(kmem_cache* cache, int nid) {
     d.nid = nid;
     d.occupancy.resize(TENTHS);
     const spin_guard guard(n->list_lock);
+    if (n->shared) {
+        d.shared = n->shared->avail;
+        d.shared_limit = n->shared->limit;
+    }
     if (is_slub(cache)) {
         read_slub_node(n, &d);
         return d;
@@ -69,10 +73,6 @@ slab_node_detail read_node(kmem_cache* cache, int nid) {
     d.free = n->slabs_free.count;
     d.free_objects = n->free_objects;
     d.free_limit = n->free_limit;
-    if (n->shared) {
-        d.shared = n->shared->avail;
-        d.shared_limit = n->shared->limit;
-    }
     for (int other = 0; n->alien && other < nr_node_ids(); ++other)
         if (const alien_cache* alien = n->alien[other])
             d.alien += alien->ac->avail;

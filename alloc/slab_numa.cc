@@ -13,7 +13,9 @@
 #include <mutex>
 #include <new>
 
+#include "alloc/array_cache.h"
 #include "alloc/slab.h"
+#include "alloc/slab_lists.h"
 
 namespace slabfwd {
 

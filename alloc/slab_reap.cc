@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <mutex>
 
+#include "alloc/array_cache.h"
 #include "alloc/slab.h"
 #include "alloc/slub.h"
 

@@ -3,7 +3,7 @@
 // slub.cc - SLUB: allocating and freeing.
 //
 // Doors: slub_alloc_object(), slub_free_object(), their bulk forms (slub.h). The fast path is
-// inline in kmem_cache.h: cpu_freelist_get(), cpu_freelist_put(). Order of allocation: sheaf -> cpu
+// inline in kmem_cache.h: ac_get(), ac_put(). Order of allocation: sheaf -> the node's barn -> cpu
 // freelist -> the cpu slab's own freelist (frees of others, by get_freelist) -> the slot's partial
 // slabs -> the node's -> a new slab, made with no lock held. A slab is frozen (a slot's, on its
 // list or its cpu slab), on the node's partial list, or full and on none; then the next free finds
@@ -16,6 +16,8 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+
+#include "alloc/array_cache.h"
 
 namespace slabfwd {
 
@@ -42,20 +44,6 @@ std::uint64_t next_tid(std::uint64_t tid) {
 
 bool node_match(const page* slab, int node) {
     return node == NUMA_NO_NODE || slab->nid == node;
-}
-
-// Objects that left their slabs / came back to them, by whom.
-void account_out(kmem_cache* cache, kmem_cache_cpu* c, std::uint64_t n) {
-    if (c)
-        c->refilled += n;
-    else
-        cache->slow_allocs.fetch_add(n, std::memory_order_relaxed);
-}
-void account_back(kmem_cache* cache, kmem_cache_cpu* c, std::uint64_t n) {
-    if (c)
-        c->flushed += n;
-    else
-        cache->slow_frees.fetch_add(n, std::memory_order_relaxed);
 }
 
 // The cpu freelist becomes `freelist`, of n objects.
@@ -163,15 +151,21 @@ bool get_any_partial(kmem_cache* cache, kmem_cache_cpu* c, int but) {
     return false;
 }
 
-bool get_partial(kmem_cache* cache, kmem_cache_cpu* c, int node) {
+bool get_partial(kmem_cache* cache, kmem_cache_cpu* c, gfp_t flags, int node) {
     const int searchnode = node == NUMA_NO_NODE ? numa_mem_id() : node;
-    if (get_partial_node(cache, get_node(cache, searchnode), c) || node != NUMA_NO_NODE)
+    if (get_partial_node(cache, get_node(cache, searchnode), c) || node != NUMA_NO_NODE ||
+        (flags & __GFP_THISNODE))
         return c->slab;
     return get_any_partial(cache, c, searchnode);
 }
 
-// A new slab as the cpu slab. A shrinker may have run inside and used the slot.
-bool new_cpu_slab(kmem_cache* cache, kmem_cache_cpu* c, gfp_t flags, int node) {
+// A cpu slab with objects: a partial one of some node, else (with `grow`) a new one, while making
+// which a shrinker may have run and used the slot. False: out of memory.
+bool new_slab_objects(kmem_cache* cache, kmem_cache_cpu* c, gfp_t flags, int node, bool grow) {
+    if (get_partial(cache, c, flags, node))
+        return true;
+    if (!grow)
+        return false;
     page* slab = new_slab(cache, flags, node, c);
     slub_cpu_open(cache, c);
     if (!slab)
@@ -210,9 +204,7 @@ bool refill_freelist(kmem_cache* cache, kmem_cache_cpu* c, gfp_t flags, int node
             stat(cache, c, CPU_PARTIAL_ALLOC);
             continue;
         }
-        if (get_partial(cache, c, node))
-            return true;
-        return grow && new_cpu_slab(cache, c, flags, node);
+        return new_slab_objects(cache, c, flags, node, grow);
     }
 }
 
@@ -223,13 +215,20 @@ void* __slab_alloc(kmem_cache* cache, gfp_t flags, int node, kmem_cache_cpu* c) 
     return refill_freelist(cache, c, flags, node, true) ? pop_freelist(cache, c) : nullptr;
 }
 
-// Fills an empty sheaf by about a half, and takes one object of it.
+// Fills an empty sheaf by a batch, from the barn or from slabs, and takes one object of it.
 void* refill_sheaf(kmem_cache* cache, gfp_t flags, kmem_cache_cpu* c) {
     stat(cache, c, ALLOC_SLOWPATH);
     c->touched = 1;
+    if (const std::size_t n = barn_get(cache, c, c->entry, c->batchcount)) {
+        c->avail = static_cast<std::uint32_t>(n - 1);
+        return c->entry[n - 1];
+    }
+    // Sheaves have objects of their own node only, so that nobody has to look when one goes out.
+    const int node = nr_node_ids() > 1 ? numa_mem_id() : NUMA_NO_NODE;
     std::uint32_t got = c->avail;
     while (got < c->batchcount) {
-        if (!c->freelist && !refill_freelist(cache, c, flags, NUMA_NO_NODE, got == 0))
+        if ((!c->freelist || !node_match(c->slab, node)) &&
+            !refill_freelist(cache, c, gfp_exact_node(flags), node, got == 0))
             break;
         if (c->avail != got) { // a shrinker came by and freed into the sheaf
             got = c->avail;
@@ -242,10 +241,13 @@ void* refill_sheaf(kmem_cache* cache, gfp_t flags, kmem_cache_cpu* c) {
     }
     // First in the slab, first out: neighbours in memory are given out in order.
     std::reverse(c->entry, c->entry + got);
-    if (!got)
+    if (got) {
+        c->avail = got - 1;
+        return c->entry[got - 1];
+    }
+    if (nr_node_ids() == 1 || (flags & __GFP_THISNODE))
         return nullptr;
-    c->avail = got - 1;
-    return c->entry[got - 1];
+    return refill_freelist(cache, c, flags, NUMA_NO_NODE, true) ? pop_freelist(cache, c) : nullptr;
 }
 
 // For threads without a slot: one object of a partial slab of the node, or of a new one.
@@ -327,7 +329,8 @@ void __slab_free(kmem_cache* cache, kmem_cache_cpu* c, page* slab, void* head, v
     std::unique_lock<spinlock_t> lock;
     slab_counters old = read_counters(slab);
     slab_counters to{};
-    // Counted first: with its last object back on the slab, a group's cache that is off-line may go.
+    // Counted first: with its last object back on the slab, a group's cache that is off-line may
+    // go.
     account_back(cache, c, cnt);
     do {
         void* const prior = slab_object_at(slab, old.freelist);
@@ -388,6 +391,8 @@ struct detached_freelist {
     unsigned cnt;
 };
 
+} // namespace
+
 // Many objects of any slabs, those of one slab together as far as they can be (the kernel's
 // build_detached_freelist looks three objects ahead; this has a small table).
 void free_many(kmem_cache* cache, kmem_cache_cpu* c, void** objects, std::size_t n) {
@@ -422,11 +427,19 @@ void free_many(kmem_cache* cache, kmem_cache_cpu* c, void** objects, std::size_t
             __slab_free(cache, c, df.slab, df.head, df.tail, df.cnt);
 }
 
-// The oldest nr objects leave the sheaf.
-void sheaf_flush(kmem_cache* cache, kmem_cache_cpu* c, std::uint32_t nr) {
-    free_many(cache, c, c->entry, nr);
+namespace {
+
+// The oldest nr objects leave the sheaf; those that have left it already are the barn's.
+void sheaf_flush(kmem_cache* cache, kmem_cache_cpu* c, std::uint32_t nr, std::size_t stored = 0) {
+    if (stored < nr)
+        free_many(cache, c, c->entry + stored, nr - stored);
     c->avail -= nr;
     std::memmove(c->entry, c->entry + nr, sizeof(void*) * c->avail);
+}
+
+// A full sheaf makes room for nr objects: the barn takes what it can, the slabs the rest.
+void sheaf_make_room(kmem_cache* cache, kmem_cache_cpu* c, std::uint32_t nr) {
+    sheaf_flush(cache, c, nr, barn_put(cache, c, c->entry, nr));
 }
 
 // Sheaves hold objects of the thread's node only, as far as there are several.
@@ -436,7 +449,7 @@ bool fits_sheaf(const kmem_cache* cache, const kmem_cache_cpu* c, const void* ob
 
 void free_to_sheaf(kmem_cache* cache, kmem_cache_cpu* c, void* object) {
     if (c->avail >= c->limit)
-        sheaf_flush(cache, c, std::min<std::uint32_t>(std::max(1u, +c->batchcount), c->avail));
+        sheaf_make_room(cache, c, std::min<std::uint32_t>(std::max(1u, +c->batchcount), c->avail));
     else
         stat(cache, c, FREE_FASTPATH);
     c->entry[c->avail] = object;
@@ -664,6 +677,8 @@ std::size_t slub_alloc_bulk(kmem_cache* cache, gfp_t flags, std::size_t n, void*
     got = std::min<std::size_t>(n, c->avail);
     c->avail -= static_cast<std::uint32_t>(got);
     std::memcpy(objects, c->entry + c->avail, sizeof(void*) * got);
+    if (got < n && has_sheaf(c))
+        got += barn_get(cache, c, objects + got, n - got);
     while (got < n && (c->freelist || refill_freelist(cache, c, flags, NUMA_NO_NODE, true)))
         while (got < n && c->freelist)
             objects[got++] = pop_freelist(cache, c);
@@ -671,7 +686,7 @@ std::size_t slub_alloc_bulk(kmem_cache* cache, gfp_t flags, std::size_t n, void*
 }
 
 void slub_free_object(kmem_cache* cache, void* object) {
-    kmem_cache_cpu* c = cpu_array(cache);
+    kmem_cache_cpu* c = cpu_array_to_fill(cache);
     if (!c)
         return do_slab_free(cache, nullptr, object);
     const cpu_scope scope(cache, c);
@@ -686,16 +701,16 @@ void slub_free_past_cpu(kmem_cache* cache, void* object) {
 }
 
 void slub_free_bulk(kmem_cache* cache, std::size_t n, void** objects) {
-    kmem_cache_cpu* c = cpu_array(cache);
+    kmem_cache_cpu* c = cpu_array_to_fill(cache, n);
     if (!c)
         return free_many(cache, nullptr, objects, n);
     const cpu_scope scope(cache, c);
     if (n > c->capacity || nr_node_ids() > 1) // no sheaf, too small a one, or who knows whose
         return free_many(cache, c, objects, n);
     if (const std::uint32_t room = c->limit - c->avail; n > room)
-        sheaf_flush(cache, c,
-                    std::max<std::uint32_t>(std::min(+c->batchcount, +c->avail),
-                                            static_cast<std::uint32_t>(n) - room));
+        sheaf_make_room(cache, c,
+                        std::max<std::uint32_t>(std::min(+c->batchcount, +c->avail),
+                                                static_cast<std::uint32_t>(n) - room));
     std::memcpy(c->entry + c->avail, objects, sizeof(void*) * n);
     c->avail += static_cast<std::uint32_t>(n);
 }

@@ -3,7 +3,7 @@
 // slub.h - what the files of SLUB share: the state of a slab, free pointers, counters.
 //
 // Doors: slub_alloc_object(), slub_free_object() and their bulk forms, called by the slow functions
-// of slab.cc when a cache has CFLGS_SLUB; kmem_cache_open() makes such a cache.
+// of slab.cc and slab_bulk.cc when a cache has CFLGS_SLUB; kmem_cache_open() makes such a cache.
 // Threads: kmem_cache_cpu (= array_cache) belongs to its slot's owner. page::counters of a slab is
 // changed by compare-and-exchange by anybody; the node's list_lock guards its partial list, and
 // freezing a slab of that list. A frozen slab is its owner's: on no list but its own.
@@ -104,6 +104,19 @@ inline void stat(kmem_cache* cache, kmem_cache_cpu* c, stat_item item, std::uint
         cache->stat[item].fetch_add(n, std::memory_order_relaxed);
 }
 std::uint64_t slub_stat(const kmem_cache* cache, stat_item item);
+// Objects that left the node (its slabs, its barn) / came back to it, by whom.
+inline void account_out(kmem_cache* cache, kmem_cache_cpu* c, std::uint64_t n) {
+    if (c)
+        c->refilled += n;
+    else
+        cache->slow_allocs.fetch_add(n, std::memory_order_relaxed);
+}
+inline void account_back(kmem_cache* cache, kmem_cache_cpu* c, std::uint64_t n) {
+    if (c)
+        c->flushed += n;
+    else
+        cache->slow_frees.fetch_add(n, std::memory_order_relaxed);
+}
 void slub_clear_stat(kmem_cache* cache, stat_item item);
 
 // Has the cache sheaves? Then the cpu freelist is the slow path's only.
@@ -119,6 +132,7 @@ void* slub_alloc_object(kmem_cache* cache, gfp_t flags, int node);
 std::size_t slub_alloc_bulk(kmem_cache* cache, gfp_t flags, std::size_t n, void** objects);
 void slub_free_object(kmem_cache* cache, void* object);
 void slub_free_past_cpu(kmem_cache* cache, void* object); // the slot keeps nothing of it
+void free_many(kmem_cache* cache, kmem_cache_cpu* c, void** objects, std::size_t n);
 void slub_free_bulk(kmem_cache* cache, std::size_t n, void** objects);
 // Shows the fast path what it may take, or hides it (hooks, sheaves). Owner of the slot only.
 void slub_cpu_open(kmem_cache* cache, kmem_cache_cpu* c);
@@ -133,6 +147,17 @@ void slub_serve_requests(kmem_cache* cache, kmem_cache_cpu* c);
 void add_partial(kmem_cache_node* n, page* slab, bool tail);
 void remove_partial(kmem_cache_node* n, page* slab);
 
+// ---- slub_barn.cc: objects of a node between its slots' sheaves (kmem_cache_node::shared)
+inline constexpr unsigned MAX_FULL_SHEAVES = 10; // so many sheaves' objects fit
+// At most `max` objects of the caller's node into `to`; returns how many.
+std::size_t barn_get(kmem_cache* cache, kmem_cache_cpu* c, void** to, std::size_t max);
+// What there is room for of n objects, the first ones; returns how many.
+std::size_t barn_put(kmem_cache* cache, kmem_cache_cpu* c, void** objects, std::size_t n);
+// At most nr objects go back to their slabs.
+void barn_shrink(kmem_cache* cache, kmem_cache_node* n, std::size_t nr);
+// The reaper's turn: a part of a barn that nobody took from since the last time.
+void barn_reap(kmem_cache* cache, kmem_cache_node* n);
+
 // ---- slub_cache.cc
 int kmem_cache_open(kmem_cache* cache, slab_flags_t flags);
 int calculate_sizes(kmem_cache* cache, slab_flags_t flags, int forced_order);
@@ -144,7 +169,7 @@ std::size_t slub_drain_node(kmem_cache* cache, kmem_cache_node* n, std::size_t t
 int slub_cache_shrink(kmem_cache* cache);
 int slub_cache_shutdown(kmem_cache* cache);
 std::size_t slub_reap(kmem_cache* cache, kmem_cache_node* n);
-void slub_set_min_partial(kmem_cache* cache, std::size_t min);
+void set_min_partial(kmem_cache* cache, std::size_t min);
 // A group's child gets what was set for its root by hand.
 void slub_propagate_attrs(kmem_cache* child);
 // A dying child keeps no slab that is empty.

@@ -100,6 +100,9 @@ void set_sheaf_capacity(kmem_cache* cache) {
 
 // ---- nodes
 
+constexpr unsigned BARN_OBJECT_MAX =
+    131072; // larger objects have no barn, as in SLAB no shared array
+
 // "kmem_cache_node": where node structures come from when SLUB serves the allocator's own caches.
 constinit kmem_cache* kmem_cache_node_cache = nullptr;
 
@@ -199,7 +202,7 @@ void discard_slab(kmem_cache* cache, page* slab) {
 
 // ---- making caches
 
-void slub_set_min_partial(kmem_cache* cache, std::size_t min) {
+void set_min_partial(kmem_cache* cache, std::size_t min) {
     cache->min_partial = std::clamp(min, MIN_PARTIAL, MAX_PARTIAL);
 }
 
@@ -294,6 +297,8 @@ int init_kmem_cache_nodes(kmem_cache* cache) {
         }
         if (!(cache->node[nid] = alloc_node(nid)))
             return -ENOMEM;
+        if (cache->size <= BARN_OBJECT_MAX)
+            cache->node[nid]->shared_room = shared_entries(MAX_FULL_SHEAVES, cache->sheaf_capacity);
     }
     return 0;
 }
@@ -315,7 +320,7 @@ int kmem_cache_open(kmem_cache* cache, slab_flags_t flags) {
     cache->random = get_random_long();
     if (const int err = calculate_sizes(cache, flags, -1))
         return err;
-    slub_set_min_partial(cache, static_cast<std::size_t>(std::bit_width(cache->size) - 1) / 2);
+    set_min_partial(cache, static_cast<std::size_t>(std::bit_width(cache->size) - 1) / 2);
     set_cpu_partial(cache);
     set_sheaf_capacity(cache);
     cache->remote_node_defrag_ratio = DEFAULT_DEFRAG_RATIO;
@@ -398,6 +403,7 @@ int slub_cache_shrink(kmem_cache* cache) {
 
 // The reaper's turn at a node: empty slabs go. Returns how many.
 std::size_t slub_reap(kmem_cache* cache, kmem_cache_node* n) {
+    barn_reap(cache, n);
     const std::size_t freed = slub_drain_node(cache, n, SIZE_MAX);
     cache->reaped.fetch_add(freed, std::memory_order_relaxed);
     return freed;
@@ -440,6 +446,8 @@ int slub_cache_shutdown(kmem_cache* cache) {
         if (c != cache->gate())
             slub_cpu_dead(cache, c);
     }
+    for (int nid = 0; nid < nr_node_ids(); ++nid)
+        barn_shrink(cache, get_node(cache, nid), SIZE_MAX);
     bool left = false;
     for (int nid = 0; nid < nr_node_ids(); ++nid) {
         kmem_cache_node* n = get_node(cache, nid);

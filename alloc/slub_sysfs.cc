@@ -155,12 +155,21 @@ int debug_store(kmem_cache* cache, slab_flags_t flag, std::string_view value) {
     return slab_debug_change(cache, flag, !value.empty() && value[0] == '1');
 }
 
+// Numbers of a root cache are its children's too, but for those that are on their way out.
+int to_children(kmem_cache* root) {
+    const spin_guard guard(slab_mutex);
+    for (kmem_cache* c = root->memcg_params.children; c; c = c->memcg_params.children_next)
+        if (!c->memcg_params.dying.load(std::memory_order_relaxed))
+            slub_propagate_attrs(c);
+    return 0;
+}
+
 int min_partial_store(kmem_cache* cache, std::string_view value) {
     unsigned long n = 0;
     if (!number(value, &n))
         return -EINVAL;
-    slub_set_min_partial(cache, n);
-    return 0;
+    set_min_partial(cache, n);
+    return to_children(cache);
 }
 
 int cpu_partial_store(kmem_cache* cache, std::string_view value) {
@@ -169,7 +178,7 @@ int cpu_partial_store(kmem_cache* cache, std::string_view value) {
         return -EINVAL;
     cache->cpu_partial = static_cast<unsigned>(n);
     drain_cpu_caches(cache); // flush_all
-    return 0;
+    return to_children(cache);
 }
 
 int defrag_ratio_store(kmem_cache* cache, std::string_view value) {
@@ -177,7 +186,7 @@ int defrag_ratio_store(kmem_cache* cache, std::string_view value) {
     if (!number(value, &n) || n > 100)
         return -EINVAL;
     cache->remote_node_defrag_ratio = static_cast<unsigned>(n * 10);
-    return 0;
+    return to_children(cache);
 }
 
 int shrink_store(kmem_cache* cache, std::string_view value) {

@@ -100,7 +100,7 @@ struct checker {
     std::vector<page*> slabs;         // all
     std::vector<const page*> listed;  // on a node's list or with a slot
     std::vector<const void*> objects; // free or at hand
-    std::size_t free = 0;             // on the slabs' freelists
+    std::size_t free = 0;             // on the slabs' freelists and in barns
 
     bool check(bool ok, const char* what) {
         if (!ok && wrong.empty())
@@ -158,6 +158,21 @@ struct checker {
         }
         check(n->partial.last == prev && n->partial.count == count, "length of a slab list");
         check(n->nr_partial.load() == count, "nr_partial");
+        if (const array_cache* barn = n->shared) {
+            check(barn->avail <= barn->limit, "a barn holds more than it can");
+            check_array(barn->entry, barn->avail);
+            free += barn->avail;
+        }
+    }
+    void check_array(void* const* objects_at, std::size_t n) {
+        for (std::size_t i = 0; i < n; ++i) {
+            const void* p = objects_at[i];
+            if (!check(virt_addr_valid(p), "a sheaf or barn holds a foreign address"))
+                return;
+            const page* slab = virt_to_head_page(p);
+            if (check(slab->slab_cache == cache, "a sheaf or barn holds another cache's object"))
+                check_object(slab, p, "a sheaf or barn holds no start of an object");
+        }
     }
     void check_cpu(const kmem_cache_cpu* c) {
         check(c->cache == cache, "a slot's structure names another cache");
@@ -176,14 +191,7 @@ struct checker {
             check(read_counters(slab).freelist != 0, "a slab of a slot's list is full");
         }
         check(slabs_there == c->partial_slabs, "length of a slot's list");
-        for (std::uint32_t i = 0; i < c->avail + c->held; ++i) {
-            const void* p = c->entry[i];
-            if (!check(virt_addr_valid(p), "a sheaf holds a foreign address"))
-                return;
-            const page* slab = virt_to_head_page(p);
-            if (check(slab->slab_cache == cache, "a sheaf holds another cache's object"))
-                check_object(slab, p, "a sheaf holds no start of an object");
-        }
+        check_array(c->entry, c->avail + c->held);
     }
     void check_sums() {
         std::size_t objects_all = 0;

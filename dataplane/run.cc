@@ -47,9 +47,7 @@ void describe(CLI::App& app, run_options& o) {
     app.add_option("--rhash-entries", o.rhash_entries, "buckets of the route cache (default: by memory)");
     app.add_option("--mbufs", o.mbufs, "packet buffers (default 16383)")->check(CLI::Range(1023, 1 << 22));
     add_slab_options(app);
-    app.add_option("--slab-memory", o.slab_memory,
-                   "memory of the slab caches: anonymous (default), hugetlb or dpdk")
-        ->check(CLI::IsMember({"anonymous", "hugetlb", "dpdk"}));
+    add_slab_memory_option(app, &o.slab_memory);
     app.add_option("--hook", o.hooks, "shared object with packet hooks (repeat)")->type_name("FILE.so");
     app.add_option("--json", o.json, "write the summary to FILE as JSON too");
     app.add_flag("--quiet", o.quiet, "no summary on standard output");

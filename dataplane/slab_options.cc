@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -38,6 +39,14 @@ void add_slab_options(CLI::App& app) {
     app.add_flag_function(
         "--slab-merge", [](std::int64_t) { slab_set_merge(true); },
         "let slab caches that can share their slabs");
+}
+
+void add_slab_memory_option(CLI::App& app, std::string* name, std::initializer_list<const char*> sources) {
+    app.add_option("--slab-memory", *name,
+                   "memory of the slab caches: anonymous (default; transparent hugepages where there are some), "
+                   "or another of those named")
+        ->check(CLI::IsMember(std::vector<std::string>(sources.begin(), sources.end())))
+        ->type_name("NAME");
 }
 
 void add_slab_debug_options(CLI::App& app) {

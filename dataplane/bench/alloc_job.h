@@ -41,6 +41,7 @@ struct alloc_job {
     free_order order = free_order::fifo;
     uint64_t span_ns = 40'000'000; ///< CPU time to measure for
     bool hugepages = false;        ///< mallocs are told to use hugepages too
+    std::string slab_memory = {};  ///< page source of our own; empty: the default
 };
 
 /// A line of the tables. The name is followed by "/SIZE".
@@ -56,6 +57,8 @@ struct slab_setup {
     bool linux_tuning = false;
     bool slub = false;
     slab_flags_t flags = 0; ///< of the cache
+    int nodes = 1;          ///< memory nodes, faked if there are more than one
+    bool memcg = false;     ///< all threads work for a group that is charged
 };
 
 /// A column of the tables.
@@ -66,6 +69,7 @@ struct alloc_peer {
     void (*run)(const alloc_peer& self, const alloc_job& job, child_result& out);
     const struct malloc_entry* library = nullptr; ///< mallocs
     slab_setup slab = {};                         ///< our own
+    bool on_request = false;                      ///< measured only when --peer names it
 };
 std::span<const alloc_peer> alloc_peers();
 

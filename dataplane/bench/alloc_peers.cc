@@ -47,6 +47,22 @@ const alloc_peer peers[] = {
     {.column = {"slab_hardened", peer_kind::ours},
      .run = run_alloc_job<slab_peer<true>>,
      .slab = {.flags = SLAB_HARDENED}},
+    {.column = {"slab_numa", peer_kind::ours},
+     .run = run_alloc_job<slab_peer<true>>,
+     .slab = {.nodes = 2},
+     .on_request = true},
+    {.column = {"slub_numa", peer_kind::ours},
+     .run = run_alloc_job<slab_peer<true>>,
+     .slab = {.slub = true, .nodes = 2},
+     .on_request = true},
+    {.column = {"slab_memcg", peer_kind::ours},
+     .run = run_alloc_job<slab_peer<true>>,
+     .slab = {.flags = SLAB_ACCOUNT, .memcg = true},
+     .on_request = true},
+    {.column = {"slub_memcg", peer_kind::ours},
+     .run = run_alloc_job<slab_peer<true>>,
+     .slab = {.slub = true, .flags = SLAB_ACCOUNT, .memcg = true},
+     .on_request = true},
 };
 
 } // namespace

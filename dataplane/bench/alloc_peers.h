@@ -22,10 +22,13 @@
 #include <rte_mempool.h>
 
 #include "alloc/kmem_cache.h"
+#include "alloc/memcg.h"
+#include "alloc/numa.h"
 #include "alloc/slabinfo.h"
 #include "dataplane/bench/alloc_job.h"
 #include "dataplane/bench/malloc_library.h"
 #include "dataplane/router.h"
+#include "dataplane/slab_memory.h"
 
 namespace slabfwd {
 
@@ -192,13 +195,21 @@ struct mempool_peer {
 template <bool BY_HANDLE>
 struct slab_peer {
     kmem_cache* cache = nullptr;
+    mem_cgroup* group = nullptr;
 
     std::string prepare(const alloc_peer&) { return {}; }
     std::string open(const alloc_peer& peer, const alloc_job& job, size_t) {
+        if (!job.slab_memory.empty())
+            if (const auto set = set_slab_memory(job.slab_memory); !set)
+                return set.error();
         if (peer.slab.linux_tuning && slab_set_tuning(slab_tuning::linux_5_2) != 0)
             return "the allocator is up already";
         if (peer.slab.slub && slab_set_allocator(slab_allocator::slub) != 0)
             return "the allocator is up already";
+        if (peer.slab.nodes > 1 && slab_set_numa(peer.slab.nodes) != 0)
+            return "the allocator has memory already";
+        if (peer.slab.memcg && !(group = mem_cgroup_create("bench", nullptr)))
+            return "no memory";
         cache = kmem_cache_create("bench", job.size, 0, peer.slab.flags, nullptr);
         return cache ? std::string() : fmt::format("kmem_cache_create: {}", std::strerror(errno));
     }
@@ -211,7 +222,10 @@ struct slab_peer {
                       return kmem_cache_this_cpu(p.cache);
                   else
                       return p.cache;
-              }()) {}
+              }()) {
+            if (p.group)
+                memalloc_use_memcg(p.group);
+        }
         [[gnu::always_inline]] void* alloc() { return kmem_cache_alloc(way, GFP_ATOMIC); }
         [[gnu::always_inline]] void* zalloc() { return kmem_cache_zalloc(way, GFP_ATOMIC); }
         [[gnu::always_inline]] void free(void* p) { kmem_cache_free(way, p); }

@@ -19,14 +19,15 @@
 
 namespace slabfwd {
 
-/// An array of zeros straight from the system, touched, never given back.
+/// An array of zeros straight from the system, touched, never given back. On hugepages, so that the
+/// misses that are measured are the allocators'.
 template <typename T>
 T* system_array(size_t n) {
-    void* p = mmap(nullptr, n * sizeof(T), PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (p == MAP_FAILED)
+    char* p = huge_memory(n * sizeof(T));
+    if (!p)
         throw std::runtime_error("no memory for the benchmark's own tables");
-    return static_cast<T*>(p);
+    std::memset(p, 0, n * sizeof(T));
+    return reinterpret_cast<T*>(p);
 }
 
 /// Random numbers, the same in every run (a multiplicative congruential generator, upper half).

@@ -53,9 +53,12 @@ bench_report empty_report() {
 }
 
 int list_names() {
-    std::puts("peers:");
-    for (const alloc_peer& p : alloc_peers())
-        std::printf("  %s\n", p.column.name.c_str());
+    for (const bool on_request : {false, true}) {
+        std::puts(on_request ? "peers, if --peer names them:" : "peers:");
+        for (const alloc_peer& p : alloc_peers())
+            if (p.on_request == on_request)
+                std::printf("  %s\n", p.column.name.c_str());
+    }
     std::puts("workloads:");
     for (const alloc_workload& w : alloc_workloads())
         std::printf("  %s\n", w.name.c_str());
@@ -95,7 +98,8 @@ unsigned measure_workload(const alloc_workload& w, const bench_options& o, const
     unsigned failed = 0;
     for (unsigned turn = 0; turn < o.turns; ++turn) {
         for (const alloc_peer& peer : alloc_peers()) {
-            if (!applies(peer, job) || !name_matches(o.peers, peer.column.name))
+            if (!applies(peer, job) || !name_matches(o.peers, peer.column.name) ||
+                (peer.on_request && o.peers.empty()))
                 continue;
             const child_result r =
                 run_in_child([&](child_result& out) { peer.run(peer, job, out); }, CHILD_SECONDS);
@@ -158,7 +162,9 @@ int bench_alloc_main(int argc, char** argv) {
     describe_bench_options(app, o);
     app.add_flag("--hugepages", hugepages,
                  "tell the mallocs to use hugepages too, where they can (ours and rte_mempool do)");
+    std::string slab_memory;
     add_slab_options(app);
+    add_slab_memory_option(app, &slab_memory, {"anonymous", "hugetlb"});
     add_slab_debug_options(app);
     if (const auto status = parse_bench_options(app, argc, argv))
         return *status;
@@ -175,6 +181,7 @@ int bench_alloc_main(int argc, char** argv) {
             continue;
         alloc_job job = w.job;
         job.hugepages = hugepages;
+        job.slab_memory = slab_memory;
         job.span_ns = o.quick                           ? 5'000'000
                       : job.work == alloc_work::latency ? 200'000'000
                                                         : 40'000'000;

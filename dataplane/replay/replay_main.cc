@@ -15,6 +15,7 @@
 #include "dataplane/programs.h"
 #include "dataplane/replay/player.h"
 #include "dataplane/replay/trace_printer.h"
+#include "dataplane/slab_memory.h"
 
 namespace slabfwd {
 
@@ -59,7 +60,11 @@ tl::expected<void, std::string> start_eal(const replay_options& o) {
     auto words = split_words(o.eal);
     if (!words)
         return error("--eal: " + words.error());
-    return eal_start({.no_huge = o.no_huge, .extra = *words});
+    auto started = eal_start({.no_huge = o.no_huge, .extra = *words});
+    if (started && !o.slab_memory.empty())
+        if (auto set = set_slab_memory(o.slab_memory); !set)
+            return error(set.error());
+    return started;
 }
 
 tl::expected<void, std::string> configure(router& r, const replay_options& o) {

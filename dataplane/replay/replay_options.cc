@@ -57,6 +57,7 @@ void describe(CLI::App& app, replay_options& o, raw_words& raw) {
         "leave destination MACs as captured (else unicast frames count as sent to the port)");
     app.add_flag("--no-arp-answer", o.no_arp_answer, "no simulated hosts that answer ARP");
     add_slab_options(app);
+    add_slab_memory_option(app, &o.slab_memory);
     app.add_option("--loop", o.loop, "play everything N times")
         ->check(number_from(1))
         ->type_name("N");

@@ -20,7 +20,7 @@ struct port_file {
 };
 
 struct replay_options {
-    std::string config, drops, json, eal;
+    std::string config, drops, json, eal, slab_memory;
     std::vector<std::string> hooks; ///< shared objects of --hook
     std::vector<std::string> ports; ///< every NAME once, in order of first appearance
     std::vector<port_file> in, out; ///< in the order given

@@ -177,7 +177,7 @@ TEST(failslab, at_every_nth_allocation_of_a_life) {
     EXPECT_TRUE(test::all_valid());
 }
 
-TEST(failslab, at_every_third_allocation_of_a_life_under_debugging) {
+TEST(failslab, at_every_seventh_allocation_of_a_life_under_debugging) {
     constexpr slab_flags_t all =
         SLAB_CONSISTENCY_CHECKS | SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER | SLAB_RANDOM;
     for (const slab_flags_t flags : {all, SLAB_HARDENED}) {
@@ -185,7 +185,7 @@ TEST(failslab, at_every_third_allocation_of_a_life_under_debugging) {
         ASSERT_TRUE(life(flags));
         const auto before = active();
         std::uint64_t nth = 1;
-        for (bool done = false; !done; nth += 3) {
+        for (bool done = false; !done; nth += 7) {
             failslab_set({.nth = nth});
             life(flags);
             done = failslab_stats().failed == 0;

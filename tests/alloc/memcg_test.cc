@@ -7,6 +7,8 @@
 
 #include "alloc/failslab.h"
 #include "alloc/memcg.h"
+#include "alloc/slab_debug.h"
+#include "alloc/slub_sysfs.h"
 #include "alloc_test.h"
 
 namespace slabfwd {
@@ -221,6 +223,125 @@ TEST(Memcg, TunablesReachChildren) {
     kmem_cache_free(cache.get(), p);
     memalloc_unuse_memcg();
     mem_cgroup_offline(g);
+}
+
+TEST(Memcg, AttributesOfSlubReachChildren) {
+    if (!test::slub)
+        GTEST_SKIP() << "of SLUB only";
+    const kmem_cache_ptr cache(kmem_cache_create("attrs", 128, 0, SLAB_ACCOUNT, nullptr));
+    const auto set = [&cache](const char* attr, const char* value) {
+        EXPECT_EQ(slab_attr_store(cache.get(), attr, value), 0) << attr;
+    };
+    const auto expect_numbers = [](const kmem_cache* c, unsigned cpu, unsigned min,
+                                   unsigned ratio) {
+        EXPECT_EQ(c->cpu_partial, cpu) << c->name;
+        EXPECT_EQ(c->min_partial, min) << c->name;
+        EXPECT_EQ(c->remote_node_defrag_ratio, ratio * 10) << c->name;
+    };
+    set("cpu_partial", "21");
+    set("min_partial", "7");
+    set("remote_node_defrag_ratio", "33");
+    mem_cgroup* g = mem_cgroup_create("attrs", nullptr);
+    memalloc_use_memcg(g);
+    void* p = kmem_cache_alloc(cache.get(), GFP_KERNEL);
+    kmem_cache* child = virt_to_cache(p);
+    ASSERT_FALSE(is_root_cache(child));
+    expect_numbers(child, 21, 7, 33);
+    set("cpu_partial", "22");
+    set("min_partial", "8");
+    set("remote_node_defrag_ratio", "34");
+    expect_numbers(child, 22, 8, 34);
+    memalloc_unuse_memcg();
+    mem_cgroup_offline(g); // a child that ends keeps no empty slab, whatever the root is told
+    set("min_partial", "9");
+    EXPECT_EQ(child->min_partial, 0u);
+    kmem_cache_free(cache.get(), p);
+    cache_reap();
+    EXPECT_TRUE(is_valid(cache.get()));
+}
+
+// A child of the group for the root cache, one object of which is out.
+struct child_of {
+    child_of(kmem_cache* root, const char* name) : root(root), g(mem_cgroup_create(name, nullptr)) {
+        const as_group in(g);
+        object = kmem_cache_alloc(root, GFP_KERNEL);
+        cache = virt_to_cache(object);
+    }
+    ~child_of() {
+        if (object)
+            kmem_cache_free(root, object);
+        mem_cgroup_offline(g);
+    }
+    void free_object() {
+        kmem_cache_free(root, object);
+        object = nullptr;
+    }
+    kmem_cache* root;
+    mem_cgroup* g;
+    void* object;
+    kmem_cache* cache;
+};
+
+TEST(Memcg, DebuggingReachesChildren) {
+    const kmem_cache_ptr root(kmem_cache_create("dbg-root", 192, 0, SLAB_ACCOUNT, nullptr));
+    child_of before(root.get(), "before");
+    constexpr slab_flags_t live = SLAB_HARDENED | SLAB_CONSISTENCY_CHECKS;
+    ASSERT_EQ(slab_debug_change(root.get(), live, true), 0);
+    child_of after(root.get(), "after");
+    for (child_of* c : {&before, &after}) {
+        EXPECT_EQ(slab_debug_flags(c->cache), live) << c->cache->name;
+        EXPECT_EQ(slab_debug_change(c->cache, live, false), -EINVAL) << "by its root only";
+        const as_group in(c->g);
+        void* p = kmem_cache_alloc(root.get(), GFP_KERNEL);
+        ASSERT_EQ(virt_to_cache(p), c->cache);
+        const test::reports said;
+        kmem_cache_free(root.get(), p);
+        EXPECT_EQ(said.count(), 0u) << said.text();
+        kmem_cache_free(root.get(), p);
+        EXPECT_TRUE(said.has(std::string("BUG ") + c->cache->name)) << said.text();
+        EXPECT_TRUE(said.has("is freed a second time")) << said.text();
+        EXPECT_EQ(slab_bugs(c->cache), 1u);
+    }
+    ASSERT_EQ(slab_debug_change(root.get(), live, false), 0);
+    child_of later(root.get(), "later");
+    for (child_of* c : {&before, &after, &later})
+        EXPECT_EQ(slab_debug_flags(c->cache), 0u) << c->cache->name;
+    EXPECT_TRUE(all_valid());
+}
+
+TEST(Memcg, ALayoutChangesForAllChildrenOrForNone) {
+    const kmem_cache_ptr root(kmem_cache_create("dbg-layout", 100, 0, SLAB_ACCOUNT, nullptr));
+    child_of a(root.get(), "layout-a");
+    child_of b(root.get(), "layout-b");
+    b.free_object();
+    constexpr slab_flags_t ZPU = SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER;
+    EXPECT_EQ(slab_debug_change(root.get(), ZPU, true), -EBUSY) << "one child has an object";
+    for (kmem_cache* c : {root.get(), a.cache, b.cache})
+        EXPECT_EQ(slab_debug_flags(c), 0u) << c->name;
+    a.free_object();
+    ASSERT_EQ(slab_debug_change(root.get(), ZPU, true), 0);
+    for (child_of* c : {&a, &b}) {
+        EXPECT_EQ(slab_debug_flags(c->cache), ZPU) << c->cache->name;
+        const as_group in(c->g);
+        auto* p = static_cast<unsigned char*>(kmem_cache_alloc(root.get(), GFP_KERNEL));
+        const test::reports said;
+        kmem_cache_free(root.get(), p);
+        p = static_cast<unsigned char*>(kmem_cache_alloc(root.get(), GFP_KERNEL));
+        EXPECT_EQ(said.count(), 0u) << said.text();
+        EXPECT_EQ(p[50], 0x6b) << "poisoned";
+        kmem_cache_free(root.get(), p);
+    }
+    EXPECT_TRUE(all_valid());
+}
+
+TEST(Memcg, TheDebugSettingReachesChildrenByTheirRootsName) {
+    const kmem_cache_ptr root(kmem_cache_create("dbg-named", 64, 0, SLAB_ACCOUNT, nullptr));
+    child_of a(root.get(), "named");
+    ASSERT_EQ(slab_debug_setup("H,dbg-named"), 0);
+    EXPECT_EQ(slab_debug_flags(root.get()), SLAB_HARDENED);
+    EXPECT_EQ(slab_debug_flags(a.cache), SLAB_HARDENED);
+    ASSERT_EQ(slab_debug_setup("-"), 0);
+    EXPECT_TRUE(all_valid());
 }
 
 TEST(Memcg, ManyGroups) {

@@ -139,6 +139,42 @@ TEST(Numa, ObjectsGoHomeThroughAlienCaches) {
     EXPECT_EQ(get_slabinfo(cache.get()).num_slabs, 0u);
 }
 
+// SLUB has no alien caches: an object that is freed on a foreign node goes onto its own slab, and
+// a slot has objects of its node only.
+TEST(Numa, SlubObjectsGoHomeToTheirSlabs) {
+    if (!test::slub)
+        GTEST_SKIP() << "of SLUB only";
+    const kmem_cache_ptr cache(kmem_cache_create("numa-remote", 192, 0, 0, nullptr));
+    std::vector<void*> objects(1000);
+    on_node(1, [&] {
+        for (void*& p : objects)
+            p = kmem_cache_alloc(cache.get(), GFP_KERNEL);
+    });
+    const std::size_t slabs = get_slabinfo(cache.get()).num_slabs;
+    on_node(2, [&] {
+        for (std::size_t i = 0; i < 900; ++i)
+            kmem_cache_free(cache.get(), objects[i]);
+        kmem_cache_free_bulk(cache.get(), 100, &objects[900]);
+        EXPECT_EQ(get_slabinfo(cache.get()).active_objs, 0u);
+        EXPECT_TRUE(is_valid(cache.get()));
+        for (void*& p : objects) {
+            p = kmem_cache_alloc(cache.get(), GFP_KERNEL | __GFP_THISNODE);
+            ASSERT_EQ(nid_of(p), 2);
+        }
+    });
+    EXPECT_LE(get_slabinfo(cache.get()).num_slabs, 2 * slabs) << "node 1's may have gone";
+    on_node(1, [&] {
+        for (void* p : objects)
+            kmem_cache_free(cache.get(), p);
+        void* p = kmem_cache_alloc(cache.get(), GFP_KERNEL);
+        EXPECT_EQ(nid_of(p), 1);
+        kmem_cache_free(cache.get(), p);
+    });
+    EXPECT_EQ(get_slabinfo(cache.get()).active_objs, 0u);
+    EXPECT_TRUE(is_valid(cache.get()));
+    EXPECT_EQ(kmem_cache_shrink(cache.get()), 0);
+}
+
 TEST(Numa, ANodeWithoutMemoryFallsBackUnlessItMayNot) {
     const kmem_cache_ptr cache(kmem_cache_create("numa-short", 512, 0, 0, nullptr));
     on_node(1, [&] {

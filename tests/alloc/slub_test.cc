@@ -14,6 +14,7 @@
 #include "alloc/failslab.h"
 #include "alloc/page_alloc.h"
 #include "alloc/slab_debug.h"
+#include "alloc/slab_detail.h"
 #include "alloc/slub.h"
 #include "alloc/slub_sysfs.h"
 #include "alloc_test.h"
@@ -311,6 +312,41 @@ TEST(slub, sheaves_are_counted_exactly) {
     kmem_cache_args args;
     args.sheaf_capacity = 1u << 20;
     EXPECT_EQ(kmem_cache_create("too-large", 64, &args, 0), nullptr);
+}
+
+// What a slot has too much goes to the node and comes from there, slabs untouched.
+TEST(slub, the_barn_stands_between_sheaves_and_slabs) {
+    const auto cache = make("barn", 200, 0, 48); // batches of 16, room for ten sheaves
+    const auto in_barn = [&] { return get_slab_detail(cache.get()).nodes[0].shared; };
+    const auto v = take(cache, 2000);
+    EXPECT_EQ(in_barn(), 0u);
+    give(cache, {v.begin(), v.begin() + 200});
+    EXPECT_EQ(in_barn() % 16, 0u) << "whole batches";
+    EXPECT_GE(in_barn(), 200u - 48) << "no more than a sheaf holds is in the sheaf";
+    EXPECT_EQ(count(cache, FREE_SLOWPATH), 0u);
+    EXPECT_EQ(get_slabinfo(cache.get()).active_objs, 1800u);
+    EXPECT_TRUE(is_valid(cache.get()));
+    auto again = take(cache, 200);
+    EXPECT_TRUE(std::is_permutation(again.begin(), again.end(), v.begin()));
+    EXPECT_EQ(in_barn(), 0u);
+    void* bulk[300];
+    give(cache, again);
+    ASSERT_EQ(kmem_cache_alloc_bulk(cache.get(), GFP_KERNEL, 300, bulk), 300u);
+    EXPECT_EQ(in_barn(), 0u) << "a bulk call empties it before it goes to the slabs";
+    again.assign(bulk, bulk + 300);
+    again.insert(again.end(), v.begin() + 200, v.end());
+    give(cache, again);
+    EXPECT_EQ(in_barn(), 480u) << "full: the rest is on slabs";
+    EXPECT_GT(count(cache, FREE_SLOWPATH), 0u);
+    EXPECT_EQ(get_slabinfo(cache.get()).active_objs, 0u);
+    EXPECT_TRUE(is_valid(cache.get()));
+    cache_reap(); // used since the last time
+    EXPECT_EQ(in_barn(), 480u);
+    cache_reap();
+    EXPECT_EQ(in_barn(), 480u - 96u) << "a fifth at a time";
+    EXPECT_TRUE(is_valid(cache.get()));
+    EXPECT_EQ(kmem_cache_shrink(cache.get()), 0);
+    EXPECT_EQ(in_barn(), 0u);
 }
 
 TEST(slub, bulk) {

@@ -21,6 +21,15 @@ shows '^p0\s+0000000A\s+00000000\s+0001' cat /proc/net/route
 shows '^Ip: Forwarding DefaultTTL InReceives' cat /proc/net/snmp
 shows '^Ip: 1 64 [1-9]' cat /proc/net/snmp
 shows '^net.ipv4.ip_forward = 1$' sysctl -a
+ctl slabinfo tune ip_dst_cache 64 16 4
+shows '^ip_dst_cache .* : tunables +64 +16 +4 : ' slabinfo
+refused ctl slabinfo tune ip_dst_cache 16 64 4
+shows '^ip_dst_cache .* : tunables +64 +16 +4 : ' slabinfo
+shows '^ip_dst_cache: [1-9][0-9]* of [1-9][0-9]* objects of [0-9]+ bytes in use' slabinfo detail ip_dst_cache
+shows '^  tunables: limit 64 batchcount 16 shared 4$' slabinfo detail ip_dst_cache
+shows '^  node 0: slabs [0-9]+ partial' slabinfo detail ip_dst_cache
+shows '^  cpu 1 \(node 0\): [0-9]+ of 64, batch 16,' slabinfo detail ip_dst_cache
+on a ping -n -c 5 -i 0.01 -q 10.0.1.2
 ctl rt_cache >/dev/null
 ctl snmp >/dev/null
 refused ctl cat /proc/cpuinfo
