@@ -41,9 +41,11 @@ void add_slab_options(CLI::App& app) {
         "let slab caches that can share their slabs");
 }
 
-void add_slab_memory_option(CLI::App& app, std::string* name, std::initializer_list<const char*> sources) {
+void add_slab_memory_option(CLI::App& app, std::string* name,
+                            std::initializer_list<const char*> sources) {
     app.add_option("--slab-memory", *name,
-                   "memory of the slab caches: anonymous (default; transparent hugepages where there are some), "
+                   "memory of the slab caches: anonymous (default; transparent hugepages where "
+                   "there are some), "
                    "or another of those named")
         ->check(CLI::IsMember(std::vector<std::string>(sources.begin(), sources.end())))
         ->type_name("NAME");
@@ -55,7 +57,8 @@ void add_slab_debug_options(CLI::App& app) {
            [](const std::string& text) {
                if (slab_debug_setup(text) != 0)
                    throw CLI::ValidationError(
-                       "--slab-debug", text + ": LETTERS[,CACHE*,...][;...] of FZPUTAOHR is wanted");
+                       "--slab-debug",
+                       text + ": LETTERS[,CACHE*,...][;...] of FZPUTAOHR is wanted");
            },
            "debug the slab allocator as the kernel's slab_debug= does: F checks, Z red zones, "
            "P poison, U owners, T trace, A failslab; H hardened, R random order")
