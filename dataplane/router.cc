@@ -55,7 +55,12 @@ void seed_slots(net& n, uint64_t seed, std::optional<uint64_t> clock_start_ns) {
 }
 
 /// A new port's queues go to the workers in turn; the first queue's worker owns the port.
-port* adopt(router& r, std::unique_ptr<port> p) {
+tl::expected<port*, std::string> adopt(router& r, std::unique_ptr<port> p) {
+    if (r.rps && p->nb_rx_queues < r.workers.size())
+        if (std::string why = rps_init(*p, unsigned(r.workers.size())); !why.empty()) {
+            port_close(*p);
+            return error(fmt::format("port {}: {}", p->dev.name, why));
+        }
     size_t next = r.ports.size();
     for (uint16_t q = 0; q < p->nb_rx_queues; ++q) {
         unsigned cpu = unsigned((next + q) % r.workers.size());
@@ -104,6 +109,7 @@ std::string leftovers(const slab_counts& before) {
 tl::expected<std::unique_ptr<router>, std::string> router_create(const router_options& o) {
     auto r = std::make_unique<router>();
     r->slabs_before = count_objects();
+    r->rps = o.rps;
     if (int rc = pktmbuf_pool_init(o.nr_mbufs))
         return error(fmt::format("no memory for {} packet buffers: {}", o.nr_mbufs, std::strerror(-rc)));
     r->n = std::make_unique<net>(o.nr_workers);
@@ -132,7 +138,9 @@ tl::expected<void, std::string> router_load_hooks(router& r, const std::vector<s
 }
 
 tl::expected<port*, std::string> router_add_port(router& r, const port_config& config) {
-    auto p = port_open(*r.n, config);
+    port_config c = config;
+    c.workers = uint16_t(r.workers.size());
+    auto p = port_open(*r.n, c);
     if (!p)
         return error(p.error());
     return adopt(r, std::move(*p));
@@ -173,16 +181,38 @@ uint64_t router_held(const router& r) {
     return uint64_t(r.n->arp_tbl->held.load(std::memory_order_relaxed)) + ip_frag_held(*r.n);
 }
 
+namespace {
+
+/// What slots have staged for p, or handed over to its owner, goes out.
+void port_drain(net& n, port& p) {
+    for (auto& sd : n.softnet) {
+        softnet_enter(sd.get());
+        port_flush(p, *sd);
+    }
+    softnet_data& owner = *n.softnet[p.dev.owner];
+    softnet_enter(&owner);
+    while (port_serve_handover(p, owner))
+        ;
+}
+
+/// Frames that were steered to slot cpu and that it has not come to.
+void backlog_drain(router& r, port& p, unsigned cpu) {
+    softnet_data& sd = *r.n->softnet[cpu];
+    for (softnet_enter(&sd); process_backlog(p, sd); softnet_enter(&sd))
+        for (auto& out : r.ports)
+            port_drain(*r.n, *out);
+}
+
+} // namespace
+
 void router_quiesce(router& r) {
     net& n = *r.n;
+    for (auto& p : r.ports)
+        for (unsigned cpu = 0; cpu < p->backlog.size(); ++cpu)
+            backlog_drain(r, *p, cpu);
     for (auto& p : r.ports) {
-        softnet_data& owner = *n.softnet[p->dev.owner];
-        softnet_enter(&owner);
-        while (port_serve_handover(*p, owner))
-            ;
-        for (auto& sd : n.softnet)
-            port_flush(*p, *sd);
-        port_count_oerrors(*p, owner);
+        port_drain(n, *p);
+        port_count_oerrors(*p, *n.softnet[p->dev.owner]);
     }
     softnet_enter(n.softnet[n.control_cpu()].get());
 }

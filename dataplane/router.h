@@ -36,6 +36,7 @@ struct router_options {
     uint32_t rhash_entries = 0;
     uint64_t seed = 0;               ///< random choices; 0: from the clock
     unsigned nr_mbufs = 16383;
+    bool rps = false;                ///< spread flows in software where a port has too few queues
     /// Replay: where the slots' clock starts, ns since 1970; whoever turns the worker moves it on.
     /// Unset: the TSC.
     std::optional<uint64_t> clock_start_ns;
@@ -49,6 +50,7 @@ struct router {
     bool running = false;
     std::map<std::string, size_t> slabs_before; ///< objects per cache when it was made
     bool poll = false;        ///< workers never sleep
+    bool rps = false;         ///< see router_options
     std::vector<int> cores;   ///< of the workers, in order; fewer: the rest float
     std::vector<std::shared_ptr<void>> plugins; ///< hooks from shared objects, see hook_plugin.h
 };

@@ -27,7 +27,8 @@ struct run_options {
     std::string config, ctl, eal, cores, idle, json, slab_memory;
     std::vector<std::string> ports, hooks;
     bool no_huge = false, quiet = false;
-    uint16_t rxq = 1;
+    bool rps = false;
+    uint16_t rxq = 0;
     uint32_t rhash_entries = 0;
     unsigned mbufs = 16383;
 };
@@ -43,7 +44,11 @@ void describe(CLI::App& app, run_options& o) {
     app.add_flag("--no-huge", o.no_huge, "do without hugepages (chosen by itself when there are none)");
     app.add_option("--ctl", o.ctl, "control socket (default $RUNTIME_DIRECTORY/slabfwd.sock or /run/slabfwd.sock)");
     app.add_option("--eal", o.eal, "further options for DPDK's environment, as one string");
-    app.add_option("--rxq", o.rxq, "receive queues per port")->check(CLI::Range(1, 64));
+    app.add_option("--rxq", o.rxq, "receive queues per port (default 1; on NICs with RSS one a worker)")
+        ->check(CLI::Range(1, 64));
+    app.add_flag("--rps", o.rps,
+                 "where a port has fewer receive queues than there are workers, who receives a frame hands "
+                 "it to the worker that its flow (pair of addresses) belongs to");
     app.add_option("--rhash-entries", o.rhash_entries, "buckets of the route cache (default: by memory)");
     app.add_option("--mbufs", o.mbufs, "packet buffers (default 16383)")->check(CLI::Range(1023, 1 << 22));
     add_slab_options(app);
@@ -155,6 +160,7 @@ int run_main(int argc, char** argv) {
         cores = *list;
         ro.nr_workers = unsigned(cores.size());
     }
+    ro.rps = o.rps;
     for (const port_config& c : *ports)
         eal.pci |= names_pci(c.devargs);
     catch_signals();

@@ -32,10 +32,15 @@ struct ip_burst {
     uint32_t slow;  ///< bit i: packet i leaves at exit[i]
     uint32_t gone;  ///< bit i: packet i was consumed by a hook
     uint32_t skbs;  ///< bit i: packet i has its sk_buff, data at the IP header
+    bool hooked;    ///< PRE_ROUTING had the packets: addresses may be others than ip_rcv saw
+    bool hh_kept;   ///< the link headers are in hh, not yet in the frames
+    uint64_t octets;  ///< of the IP datagrams that passed ip_rcv
+    net_device* out;  ///< the port that all plain packets leave by; null: several, or no port
     rte_mbuf* m[NET_RX_BURST];
     iphdr* iph[NET_RX_BURST];
     rtable* rt[NET_RX_BURST];
-    uint64_t hh[NET_RX_BURST][2];
+    dst_entry** bucket[NET_RX_BURST]; ///< where the route cache would have packet i's flow
+    uint64_t hh[NET_RX_BURST][2]; ///< next hop's link header, when hooks are still to see the frame's own
     burst_exit exit[NET_RX_BURST];
 
     uint32_t all() const { return count == 32 ? ~0u : (1u << count) - 1; }

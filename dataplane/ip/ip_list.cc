@@ -159,6 +159,22 @@ void count_ect(ip_burst& b, unsigned n, unsigned tos_of_all) {
     });
 }
 
+/// The route cache's buckets, for the flows of a burst.
+struct rt_buckets {
+    dst_entry** table;
+    uint64_t seed;
+    uint32_t mask, iif;
+
+    explicit rt_buckets(const ip_burst& b)
+        : table(b.sd->rt_shard->rt_hash_table), seed(b.sd->rt_shard->rt_hash_seed),
+          mask(b.sd->rt_shard->rt_hash_mask), iif(uint16_t(b.dev->ifindex)) {}
+    [[gnu::always_inline]] dst_entry** prefetch(const iphdr* iph) const {
+        dst_entry** bucket = &table[rt_hash_seeded(iph->daddr, iph->saddr, iif, seed) & mask];
+        rte_prefetch0(bucket);
+        return bucket;
+    }
+};
+
 /// Every check of ip_rcv_core that a plain header passes; what fails one is for ip_rcv_core to judge.
 void ip_rcv_list(ip_burst& b) {
     const rcv_address to = address_of(b.dev);
@@ -171,6 +187,7 @@ void ip_rcv_list(ip_burst& b) {
         keep_order(b, burst_exit::netif_receive_skb, [](unsigned) { return true; });
     uint64_t octets = 0;
     unsigned tos_of_all = 0;
+    const rt_buckets buckets(b);
     for_each_live(b, [&](unsigned i) {
         rte_mbuf* m = b.m[i];
         const iphdr* iph = b.iph[i];
@@ -179,13 +196,17 @@ void ip_rcv_list(ip_burst& b) {
             return b.leave(i, burst_exit::netif_receive_skb);
         octets += len;
         tos_of_all |= iph->tos;
+        b.bucket[i] = buckets.prefetch(iph);
     });
     const unsigned n = unsigned(std::popcount(b.live()));
+    b.octets = octets;
     auto& ip = b.sd->ip_statistics;
     ip[ipstats_mib::INPKTS].add(n);
     ip[ipstats_mib::INOCTETS].add(octets);
     count_ect(b, n, tos_of_all);
-    if (const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_PRE_ROUTING); unlikely(e != nullptr))
+    const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_PRE_ROUTING);
+    b.hooked = e != nullptr;
+    if (unlikely(b.hooked))
         nf_hook_list(b, NF_INET_PRE_ROUTING, e);
 }
 
@@ -240,22 +261,17 @@ static_assert(offsetof(rtable, rt_genid) == 20);
 }
 
 /// The route cache: a hit of the current generation that is a plain forward stays. MARKED: a hook may
-/// have marked those that have an sk_buff.
+/// have written to the headers, and marked those that have an sk_buff.
 template <bool MARKED>
 void rt_cache_list(ip_burst& b) {
-    const rt_hash_shard& shard = *b.sd->rt_shard;
     const uint32_t jiffies = uint32_t(b.sd->jiffies);
     const cache_question question(b);
-    dst_entry** bucket[NET_RX_BURST];
+    if constexpr (MARKED) {
+        const rt_buckets buckets(b);
+        for_each_live(b, [&](unsigned i) { b.bucket[i] = buckets.prefetch(b.iph[i]); });
+    }
     for_each_live(b, [&](unsigned i) {
-        const iphdr* iph = b.iph[i];
-        bucket[i] = &shard.rt_hash_table[rt_hash_seeded(iph->daddr, iph->saddr, uint32_t(question.iif),
-                                                        shard.rt_hash_seed) &
-                                         shard.rt_hash_mask];
-        rte_prefetch0(bucket[i]);
-    });
-    for_each_live(b, [&](unsigned i) {
-        dst_entry* head = *bucket[i];
+        dst_entry* head = *b.bucket[i];
         b.rt[i] = head ? rt_from_dst(head) : nullptr;
         rte_prefetch0(b.rt[i]);
     });
@@ -281,7 +297,7 @@ void rt_cache_list(ip_burst& b) {
 }
 
 void ip_rcv_finish_list(ip_burst& b) {
-    if (likely(!b.skbs))
+    if (likely(!b.hooked))
         rt_cache_list<false>(b);
     else
         rt_cache_list<true>(b);
@@ -295,30 +311,58 @@ bool ip_forward_plain(const ip_burst& b, unsigned i) {
            neigh_hh_read(rt->dst.neighbour, hh);
 }
 
+/// The next hop of the packets before, and its link header: most of a burst goes to few of them.
+struct burst_next_hop {
+    const neighbour* last = nullptr; ///< null: its header may not be used
+    uint64_t hh[2] = {};
+
+    /// Another next hop: false when its header may not be used.
+    [[gnu::noinline]] bool change(ip_burst& b, const rtable* rt, bool first) {
+        last = neigh_hh_read(rt->dst.neighbour, hh) ? rt->dst.neighbour : nullptr;
+        if (first)
+            b.out = is_port(rt->dst.dev) ? rt->dst.dev : nullptr;
+        else if (rt->dst.dev != b.out)
+            b.out = nullptr;
+        return last;
+    }
+};
+
+/// TTL, mtu and next hop of the packets that are plain. KEEP: hooks are to see the frames with the link header
+/// that they came with; the new one waits in hh.
+template <bool KEEP>
+void ip_forward_plain_list(ip_burst& b) {
+    burst_next_hop next;
+    bool first = true;
+    for_each_live(b, [&](unsigned i) {
+        iphdr* iph = b.iph[i];
+        const rtable* rt = b.rt[i];
+        if (unlikely(rt->dst.neighbour != next.last)) {
+            const bool usable = next.change(b, rt, first);
+            first = false;
+            if (!usable)
+                return b.leave(i, burst_exit::ip_forward);
+        }
+        if (unlikely(iph->ttl <= 1 || be16_to_cpu(iph->tot_len) > rt->dst.mtu))
+            return b.leave(i, burst_exit::ip_forward);
+        std::memcpy(KEEP ? reinterpret_cast<char*>(b.hh[i]) : reinterpret_cast<char*>(iph) - 16, next.hh, 16);
+        ip_decrease_ttl(iph);
+    });
+}
+
 /// ip_forward for routes that are a plain forward: TTL, mtu; then FORWARD.
 void ip_forward_list(ip_burst& b) {
     if (unlikely(nf_ordered(b, 1u << NF_INET_FORWARD | 1u << NF_INET_POST_ROUTING)))
         keep_order(b, burst_exit::ip_forward, [&](unsigned i) { return ip_forward_plain(b, i); });
-    // Most of a burst goes to few next hops: the header of the one before is read once.
-    const neighbour* last = nullptr;
-    uint64_t hh[2] = {};
-    for_each_live(b, [&](unsigned i) {
-        iphdr* iph = b.iph[i];
-        const rtable* rt = b.rt[i];
-        bool plain = iph->ttl > 1 && be16_to_cpu(iph->tot_len) <= rt->dst.mtu;
-        if (unlikely(rt->dst.neighbour != last)) {
-            last = neigh_hh_read(rt->dst.neighbour, hh) ? rt->dst.neighbour : nullptr;
-            plain = plain && last;
-        }
-        if (unlikely(!plain))
-            return b.leave(i, burst_exit::ip_forward);
-        b.hh[i][0] = hh[0];
-        b.hh[i][1] = hh[1];
-        ip_decrease_ttl(iph);
-    });
+    const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_FORWARD);
+    b.out = nullptr;
+    b.hh_kept = e || nf_hooks(*b.nd_net, NF_INET_POST_ROUTING);
+    if (likely(!b.hh_kept))
+        ip_forward_plain_list<false>(b);
+    else
+        ip_forward_plain_list<true>(b);
     // Counted before the hooks, as in the kernel: what FORWARD drops is a forwarded datagram all the same.
     b.sd->ip_statistics[ipstats_mib::OUTFORWDATAGRAMS].add(unsigned(std::popcount(b.live())));
-    if (const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_FORWARD); unlikely(e != nullptr))
+    if (unlikely(e != nullptr))
         nf_hook_list(b, NF_INET_FORWARD, e);
 }
 
@@ -338,10 +382,11 @@ struct burst_output {
     tx_stage* stage = nullptr; ///< null: not a port
     uint64_t octets = 0;       ///< of IP datagrams
 
-    /// Puts the cached link header in front and the frame on its port's stage.
+    /// Puts the cached link header in front, unless it is there, and the frame on its port's stage.
     [[gnu::always_inline]] void neigh_hh_output(ip_burst& b, unsigned i) {
         rte_mbuf* m = b.m[i];
-        std::memcpy(reinterpret_cast<char*>(b.iph[i]) - 16, b.hh[i], 16);
+        if (b.hh_kept)
+            std::memcpy(reinterpret_cast<char*>(b.iph[i]) - 16, b.hh[i], 16);
         if (unlikely(b.skbs >> i & 1)) { // back to the Ethernet header
             m->data_off = uint16_t(m->data_off - ETH_HLEN);
             m->data_len = uint16_t(m->data_len + ETH_HLEN);
@@ -356,6 +401,15 @@ struct burst_output {
             port_stage(*stage, m);
         else
             dev_hard_start_xmit(b, i);
+    }
+    /// The same for a whole burst of plain packets that leave by one port.
+    void all(ip_burst& b) {
+        if (b.hh_kept)
+            for (unsigned i = 0; i < b.count; ++i)
+                std::memcpy(reinterpret_cast<char*>(b.iph[i]) - 16, b.hh[i], 16);
+        octets = b.octets;
+        port_stage_burst(port_tx_stage(*port_of(b.out), *b.sd), b.m, b.count,
+                         uint32_t(octets) + b.count * ETH_HLEN);
     }
 };
 
@@ -388,19 +442,17 @@ struct burst_output {
 void ip_output_list(ip_burst& b) {
     if (const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_POST_ROUTING); unlikely(e != nullptr))
         nf_hook_list(b, NF_INET_POST_ROUTING, e);
-    burst_output out;
     const uint32_t live = b.live();
-    if (likely(live == b.all())) {
-        for (unsigned i = 0, count = b.count; i < count; ++i)
-            out.neigh_hh_output(b, i);
-    } else {
+    burst_output out;
+    if (likely(live == b.all() && b.out && !b.skbs))
+        out.all(b);
+    else
         for_each_bit(b.all() & ~b.gone, [&](unsigned i) {
             if (live >> i & 1)
                 out.neigh_hh_output(b, i);
             else
                 leave_burst(b, i);
         });
-    }
     b.sd->ip_statistics[ipstats_mib::OUTPKTS].add(unsigned(std::popcount(live)));
     b.sd->ip_statistics[ipstats_mib::OUTOCTETS].add(out.octets);
 }

@@ -86,6 +86,11 @@ public:
         enter({&base, 0, 0, {}});
         return run();
     }
+    /// The same from a later rule of the first segment, which has no classifier.
+    unsigned run(const ct_chain& base, uint32_t from) {
+        at_ = {&base, 0, from, {}};
+        return run();
+    }
     /// The same with the classes of the first segment looked up already.
     unsigned run(const ct_chain& base, const nf_key& key, const classifier::cursor& first) {
         key_ = key;
@@ -234,13 +239,61 @@ void for_each_live(uint32_t mask, F f) {
         f(unsigned(std::countr_zero(mask)));
 }
 
-/// A base chain without rules: its policy, at once.
-void policy_burst(const ct_chain& base, xt_slot_counters& counters, nf_hook_burst* b) {
+/// The lengths of these packets, added up.
+uint64_t bytes_of(const nf_hook_burst* b, uint32_t packets) {
     uint64_t bytes = 0;
-    for_each_live(b->live, [&](unsigned i) { bytes += b->len(i); });
-    counters.add(base.policy_counter, unsigned(std::popcount(b->live)), bytes);
+    for_each_live(packets, [&](unsigned i) { bytes += b->len(i); });
+    return bytes;
+}
+
+/// The end of a base chain for those packets that come to it: its policy, at once.
+void policy_burst(const ct_chain& base, xt_slot_counters& counters, nf_hook_burst* b,
+                  uint32_t packets) {
+    if (!packets)
+        return;
+    counters.add(base.policy_counter, unsigned(std::popcount(packets)), bytes_of(b, packets));
     if (base.policy != NF_ACCEPT)
-        for_each_live(b->live, [&](unsigned i) { b->drop(i); });
+        for_each_live(packets, [&](unsigned i) { b->drop(i); });
+}
+
+/// Asks the IP header alone, and does the same with all that it matches.
+bool is_simple(const ct_rule& r) {
+    return !r.nr_matches && (r.verdict == ipt_verdict::NONE || r.verdict == ipt_verdict::ACCEPT ||
+                             r.verdict == ipt_verdict::DROP);
+}
+
+/// Those of the packets that a simple rule matches.
+uint32_t rule_matches_burst(const ct_rule& r, nf_hook_burst* b, uint32_t packets) {
+    if (r.ip_any)
+        return packets;
+    uint32_t matched = 0;
+    for_each_live(packets, [&](unsigned i) {
+        xt_action_param par;
+        param_of_burst(par, b, i);
+        matched |= uint32_t(ip_packet_match(par, r.ip)) << i;
+    });
+    return matched;
+}
+
+/// The simple rules that a chain begins with, each for the whole burst. Returns who is still there for rule
+/// `from`. No packet's fate hangs on another's here, so that the order does not matter.
+uint32_t simple_rules_burst(const ct_chain& base, xt_slot_counters& counters, nf_hook_burst* b,
+                            uint32_t& from) {
+    uint32_t packets = b->live;
+    const uint32_t end = base.segments[0].index ? 0 : base.segments[0].count;
+    for (; from < end && packets && is_simple(base.rules[from]); ++from) {
+        const ct_rule& r = base.rules[from];
+        const uint32_t matched = rule_matches_burst(r, b, packets);
+        if (!matched)
+            continue;
+        counters.add(r.counter, unsigned(std::popcount(matched)), bytes_of(b, matched));
+        if (r.verdict == ipt_verdict::NONE)
+            continue;
+        packets &= ~matched;
+        if (r.verdict == ipt_verdict::DROP)
+            for_each_live(matched, [&](unsigned i) { b->drop(i); });
+    }
+    return packets;
 }
 
 } // namespace
@@ -277,7 +330,13 @@ void ipt_hook_burst(void* priv, nf_hook_burst* b) {
         return;
     xt_slot_counters& counters = my_counters(*table);
     if (base->rules.empty())
-        return policy_burst(*base, counters, b);
+        return policy_burst(*base, counters, b, b->live);
+    uint32_t from = 0;
+    const uint32_t packets = simple_rules_burst(*base, counters, b, from);
+    if (from == base->rules.size())
+        return policy_burst(*base, counters, b, packets);
+    if (!packets)
+        return;
     const classifier* index = base->segments[0].index.get();
     burst_lookup at;
     // All packets' classes first, so that their cache misses overlap.
@@ -289,11 +348,11 @@ void ipt_hook_burst(void* priv, nf_hook_burst* b) {
         for (unsigned d = 0; d < at.cursor[i].n; ++d)
             rte_prefetch0(at.cursor[i].c[d]);
     });
-    for_each_live(b->live, [&](unsigned i) {
+    for_each_live(packets, [&](unsigned i) {
         xt_action_param par;
         param_of_burst(par, b, i);
         walk w(*table, par, counters);
-        unsigned verdict = index ? w.run(*base, at.key[i], at.cursor[i]) : w.run(*base, nullptr);
+        unsigned verdict = index ? w.run(*base, at.key[i], at.cursor[i]) : w.run(*base, from);
         if (verdict != NF_ACCEPT)
             b->drop(i);
     });

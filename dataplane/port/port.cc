@@ -48,8 +48,9 @@ std::string configure(port& p, const port_config& c) {
     p.driver = info.driver_name ? info.driver_name : "";
     p.virtual_port = p.driver.rfind("net_", 0) == 0 || p.driver.find("_vdev") != std::string::npos ||
                      (info.device && std::strchr(c.devargs.c_str(), ':') == nullptr);
-    p.nb_rx_queues = std::min(c.rxq, info.max_rx_queues);
-    p.nb_tx_queues = std::min(c.txq, info.max_tx_queues);
+    const bool spreads = !p.virtual_port && info.flow_type_rss_offloads;
+    p.nb_rx_queues = std::min(c.rxq ? c.rxq : spreads ? c.workers : uint16_t(1), info.max_rx_queues);
+    p.nb_tx_queues = std::min(c.workers, info.max_tx_queues);
     // The kernel spreads frames over all sockets of an af_packet port (its qpairs): each must be polled.
     if (p.driver == "net_af_packet")
         p.nb_rx_queues = p.nb_tx_queues = std::min(info.max_rx_queues, info.max_tx_queues);
@@ -193,12 +194,15 @@ void port_close(port& p) {
     (void)rte_eth_dev_close(p.port_id);
     if (known && info.device) // net_ring too: its name is free for the next router of the process
         (void)rte_dev_remove(info.device);
-    for (rte_ring* r : {p.handover, p.ring_in, p.ring_out}) {
+    std::vector<rte_ring*> rings = std::move(p.backlog);
+    rings.insert(rings.end(), {p.handover, p.ring_in, p.ring_out});
+    for (rte_ring* r : rings) {
         void* m;
         while (r && rte_ring_dequeue(r, &m) == 0)
             rte_pktmbuf_free(static_cast<rte_mbuf*>(m));
         rte_ring_free(r);
     }
+    p.backlog.clear();
     p.handover = p.ring_in = p.ring_out = nullptr;
 }
 

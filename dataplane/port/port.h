@@ -46,6 +46,7 @@ struct port {
     std::vector<int> tx_queue;      ///< [slot] transmit queue, -1: hand over to dev.owner
     std::vector<tx_stage> stage;    ///< [slot]
     rte_ring* handover = nullptr;   ///< to dev.owner from slots without a queue (MPSC)
+    std::vector<rte_ring*> backlog; ///< [slot] frames for it that others received (MPSC); empty: no steering
     rte_ring *ring_in = nullptr, *ring_out = nullptr; ///< net_ring ports: what the program feeds and drains
     uint64_t rx_flags_good = 0, rx_flags_bad = 0; ///< RTE_MBUF_F_RX_IP_CKSUM_* that this port really sets
     uint64_t oerrors_seen = 0;
@@ -57,10 +58,14 @@ int pktmbuf_pool_init(unsigned n);
 void pktmbuf_pool_fini();
 rte_mempool* pktmbuf_pool();
 
+/// Workers that the flows of one port can be spread over.
+constexpr unsigned RPS_MAX_WORKERS = 64;
+
 /// Options of a port as the command line gives them.
 struct port_config {
     std::string name, devargs;
-    uint16_t rxq = 1, txq = 1;
+    uint16_t rxq = 0; ///< receive queues; 0: one, and on NICs that spread flows (RSS) one a worker
+    uint16_t workers = 1; ///< as many transmit queues are taken, where there are so many
     uint16_t rx_desc = 1024, tx_desc = 1024;
 };
 /// Probes DEVARGS (a vdev such as net_af_packet0,iface=x, or a PCI address), configures and starts it, and
@@ -78,6 +83,13 @@ inline bool is_port(const net_device* dev) { return dev->netdev_ops == &port_net
 
 /// Receives up to NET_RX_BURST frames of queue q; counts them. Owner of the queue.
 uint16_t port_rx_burst(port& p, uint16_t q, rte_mbuf** m, softnet_data& sd);
+/// Flows of the port will be spread over the first `workers` slots. "" or why not. Control thread, no worker runs.
+std::string rps_init(port& p, unsigned workers);
+/// Hands those of the n received frames that are of other workers' flows over to them; those of the caller's come
+/// first in m afterwards, their number is returned. REQUIRES !p.backlog.empty().
+uint16_t rps_steer(port& p, softnet_data& sd, rte_mbuf** m, uint16_t n);
+/// Up to NET_RX_BURST frames of the slot's flows that others received.
+uint16_t backlog_take(port& p, const softnet_data& sd, rte_mbuf** m);
 /// Sends what the slot staged (or hands it to the owner); unsent frames are counted drops (TX_RING_FULL).
 void port_flush(port& p, softnet_data& sd);
 /// Where the slot stages frames for the port.
@@ -88,6 +100,15 @@ inline tx_stage& port_tx_stage(port& p, const softnet_data& sd) { return p.stage
     st.bytes += m->pkt_len;
     if (unlikely(st.n == TX_STAGE))
         port_flush(*st.p, *st.sd);
+}
+/// Stages the n <= NET_RX_BURST frames of a burst, `bytes` long together.
+inline void port_stage_burst(tx_stage& st, rte_mbuf* const* m, uint32_t n, uint32_t bytes) {
+    if (unlikely(st.n + n >= TX_STAGE))
+        port_flush(*st.p, *st.sd);
+    for (uint32_t i = 0; i < n; ++i)
+        st.m[st.n + i] = m[i];
+    st.n += n;
+    st.bytes += bytes;
 }
 /// Owner: sends what others handed over. Returns how many.
 unsigned port_serve_handover(port& p, softnet_data& sd);

@@ -19,6 +19,8 @@ namespace slabfwd {
 
 namespace {
 
+/// Bursts taken from a queue in one turn while they come full: NAPI_POLL_WEIGHT frames.
+constexpr unsigned BURSTS_PER_TURN = 2;
 constexpr unsigned TIMERS_PER_TURN = 64;
 constexpr unsigned IDLE_TURNS_BEFORE_SLEEP = 256;
 constexpr long IDLE_SLEEP_NS = 100'000;
@@ -36,18 +38,30 @@ unsigned receive(worker& w) {
     rte_mbuf* m[NET_RX_BURST];
     unsigned total = 0;
     for (rx_queue& q : w.rx) {
-        uint16_t n = port_rx_burst(*q.p, q.queue, m, *w.sd);
-        if (!n)
-            continue;
-        netif_receive_burst(*w.sd, &q.p->dev, m, n);
-        flush_ports(w);
-        total += n;
+        uint16_t n = NET_RX_BURST;
+        for (unsigned burst = 0; burst < BURSTS_PER_TURN && n == NET_RX_BURST; ++burst) {
+            n = port_rx_burst(*q.p, q.queue, m, *w.sd);
+            if (!n)
+                break;
+            total += n;
+            const uint16_t mine = likely(q.p->backlog.empty()) ? n : rps_steer(*q.p, *w.sd, m, n);
+            if (likely(mine)) {
+                netif_receive_burst(*w.sd, &q.p->dev, m, mine);
+                flush_ports(w);
+            }
+        }
     }
     return total;
 }
 
-unsigned serve_handovers(worker& w) {
+/// What other workers have for this one: received frames of its flows, frames to send by its ports.
+unsigned serve_rings(worker& w) {
     unsigned total = 0;
+    for (port* p : w.ports)
+        if (unlikely(!p->backlog.empty()) && !rte_ring_empty(p->backlog[w.sd->cpu])) {
+            total += process_backlog(*p, *w.sd);
+            flush_ports(w);
+        }
     for (port* p : w.ports)
         if (p->dev.owner == w.sd->cpu && !rte_ring_empty(p->handover))
             total += port_serve_handover(*p, *w.sd);
@@ -94,12 +108,19 @@ void pin(int core) {
 
 } // namespace
 
+unsigned process_backlog(port& p, softnet_data& sd) {
+    rte_mbuf* m[NET_RX_BURST];
+    const uint16_t n = backlog_take(p, sd, m);
+    netif_receive_burst(sd, &p.dev, m, n);
+    return n;
+}
+
 unsigned worker_turn(worker& w, uint64_t now_ns) {
     softnet_data& sd = *w.sd;
     sd.now_ns = now_ns;
     sd.jiffies = nsecs_to_jiffies(now_ns);
     unsigned work = receive(w);
-    work += serve_handovers(w);
+    work += serve_rings(w);
     work += loopback_poll(sd);
     if (unlikely(sd.call_queue.load(std::memory_order_relaxed) != nullptr))
         work += flush_smp_call_function_queue(sd);

@@ -28,6 +28,9 @@ struct worker {
     int core = -1;                  ///< CPU to run on, -1: any
 };
 
+/// Takes one burst of the slot's flows from a port's backlog through the pipeline. Returns how many frames.
+/// Origin: process_backlog.
+unsigned process_backlog(port& p, softnet_data& sd);
 /// One turn at time now_ns (ktime_get_ns of the slot). Returns the number of frames received, handed over
 /// and looped back: 0 when there was nothing to do.
 unsigned worker_turn(worker& w, uint64_t now_ns);
