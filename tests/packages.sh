@@ -4,6 +4,7 @@
 # Install the Debian packages that slabfwd needs, if they are missing:
 #   tests/packages.sh build         to build it, and to run dataplane/demo.sh
 #   tests/packages.sh build test    to run tests/run.sh too
+#   tests/packages.sh build test fuzz   to run tests/fuzz/run.sh too
 # This is the project's only list of packages. Does nothing, and needs no network, when all are there.
 set -euo pipefail
 
@@ -16,12 +17,14 @@ build=(
     tshark                      # reads the output captures back
 )
 test=(
-    iproute2 iptables iputils-ping ethtool traceroute iperf3 procps util-linux
+    iptables                    # the real one, to compare ours with
+    iproute2 iputils-ping ethtool traceroute iperf3 procps util-linux
     valgrind binutils           # instruction counts of the hot path
     dpdk-dev                    # dpdk-testpmd, the peer of tests/bench
     libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0 # peers of `slabfwd bench alloc`
     gnuplot-nox                 # plots of `slabfwd bench`
 )
+fuzz=(clang-14 libclang-rt-14-dev libfuzzer-14-dev)
 
 missing() {
     local package
@@ -35,7 +38,8 @@ for list in "${@:-build}"; do
     case $list in
     build) wanted+=("${build[@]}") ;;
     test) wanted+=("${test[@]}") ;;
-    *) echo "packages.sh: '$list' is neither build nor test" >&2; exit 2 ;;
+    fuzz) wanted+=("${fuzz[@]}") ;;
+    *) echo "packages.sh: '$list' is none of build, test, fuzz" >&2; exit 2 ;;
     esac
 done
 

@@ -7,7 +7,6 @@
 #include <functional>
 #include <iterator>
 #include <mutex>
-#include <ranges>
 
 #include "alloc/slab_detail.h"
 #include "dataplane/control/ip_link.h"
@@ -132,8 +131,8 @@ std::string route_row(net& n, const fib_route_row& r) {
         flags |= RTF_HOST;
     uint32_t advmss = r.metrics[RTAX_ADVMSS - 1];
     return fmt::format("{}\t{:08X}\t{:08X}\t{:04X}\t0\t0\t{}\t{:08X}\t{}\t{}\t{}",
-                       dev ? dev->name : "*", r.dst.raw, nh && nh->has_gw ? nh->gw.raw : 0u, flags,
-                       r.priority, inet_make_mask(r.dst_len).raw, advmss ? advmss + 40 : 0,
+                       dev ? dev->name : "*", uint32_t(r.dst.raw), nh && nh->has_gw ? nh->gw.raw : 0u,
+                       flags, r.priority, uint32_t(inet_make_mask(r.dst_len).raw), advmss ? advmss + 40 : 0,
                        r.metrics[RTAX_WINDOW - 1], r.metrics[RTAX_RTT - 1] >> 3);
 }
 
@@ -296,8 +295,9 @@ uint64_t dropped_packets(const net& n, skb_drop_reason reason) {
 
 std::string tcp_ext_lines(const net& n) {
     name_value_lines ext("TcpExt:");
-    for (auto word : tcp_ext_names | std::views::split(' ')) {
-        const std::string_view name(word.begin(), word.end());
+    for (std::string_view left = tcp_ext_names; !left.empty();) {
+        const std::string_view name = left.substr(0, left.find(' '));
+        left.remove_prefix(std::min(name.size() + 1, left.size()));
         ext.add(name, name == "IPReversePathFilter"
                           ? int64_t(dropped_packets(n, skb_drop_reason::IP_RPFILTER))
                           : 0);

@@ -21,6 +21,9 @@ struct loaded_plugin {
     net& n;
     void* object;
     const hook_plugin* plugin;
+    loaded_plugin(net& of, void* o, const hook_plugin* p) : n(of), object(o), plugin(p) {}
+    loaded_plugin(const loaded_plugin&) = delete;
+    loaded_plugin& operator=(const loaded_plugin&) = delete;
     ~loaded_plugin() {
         plugin->exit(n, api);
         rcu_barrier_all(n); // nothing of it is in use once its code goes

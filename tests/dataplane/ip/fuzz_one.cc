@@ -18,6 +18,7 @@ namespace {
 /// A router that takes whatever can be switched on.
 std::unique_ptr<ip_test_net> the_router;
 uint64_t frames_in;
+void (*setup)(ip_test_net& router) = nullptr;
 
 ip_test_net& router() {
     if (!the_router) {
@@ -41,6 +42,9 @@ ip_test_net& router() {
         dev_set_mtu(r->p1, 600);
         r->add_route("192.168.0.0/16", "10.0.0.3", nullptr);
         r->add_route("172.16.0.0/16", nullptr, nullptr, RTN_UNREACHABLE);
+        if (setup)
+            setup(*r);
+        r->enter(0);
     }
     return *the_router;
 }
@@ -121,6 +125,10 @@ unsigned fuzz_one(const uint8_t* data, size_t len) {
         len -= n;
     }
     return frames;
+}
+
+void fuzz_setup(void (*more)(ip_test_net& router)) {
+    setup = more;
 }
 
 void fuzz_end() {

@@ -9,10 +9,14 @@
 
 namespace slabfwd::test {
 
+class ip_test_net;
+
 /// Feeds the bytes as frames: each begins with a length (two bytes, host order, modulo what is
 /// left), a byte of switches (port, link address, segment size) and the frame from its IP header
 /// on. Aborts unless every packet is accounted for. Returns how many frames there were.
 unsigned fuzz_one(const uint8_t* data, size_t len);
+/// Called with each router that fuzz_one makes.
+void fuzz_setup(void (*more)(ip_test_net& router));
 /// Takes the router down, with all its checks; the next fuzz_one makes a new one.
 void fuzz_end();
 
