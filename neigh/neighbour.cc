@@ -94,7 +94,7 @@ neighbour* ip_neigh_gw4(net_device* dev, be32_t daddr) {
     // All of such a device's neighbours are one (see arp_constructor).
     be32_t key = dev->flags & (IFF_LOOPBACK | IFF_POINTOPOINT) ? INADDR_ANY : daddr;
     neighbour* n = find(tbl, key, dev);
-    return n ? n : neigh_create(tbl, daddr, dev, false);
+    return n ? n : neigh_create_question(tbl, daddr, dev, false);
 }
 
 // --- life of an entry ----------------------------------------------------------------------------
@@ -207,6 +207,10 @@ neighbour* neigh_create(neigh_table* tbl, be32_t key, net_device* dev, bool want
     return ___neigh_create(tbl, key, dev, 0, false, want_ref, &err);
 }
 
+neighbour* neigh_create_question(neigh_table* tbl, be32_t key, net_device* dev, bool want_ref) {
+    return neigh_may_ask(tbl) ? neigh_create(tbl, key, dev, want_ref) : nullptr;
+}
+
 void neigh_unlink(neighbour* n) {
     neigh_table* tbl = n->tbl;
     neighbour** link = chain(tbl->nht, n->primary_key, n->dev);
@@ -214,6 +218,8 @@ void neigh_unlink(neighbour* n) {
         link = &(*link)->next;
     rcu_assign_pointer(*link, n->next); // n->next stays: readers may stand on n
     n->dead.store(1, std::memory_order_relaxed);
+    if (n->asked)
+        neigh_question_del(n);
     if (n->on_gc_list) {
         neigh_gc_list_del(n);
         tbl->gc_entries.fetch_sub(1, std::memory_order_relaxed);

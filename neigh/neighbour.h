@@ -110,6 +110,8 @@ struct neighbour {
     neighbour *gc_next = nullptr,
               *gc_prev = nullptr; ///< tbl->gc_list, oldest first, under tbl->lock
     bool on_gc_list = false;
+    bool asked = false; ///< on tbl's list of questions, under tbl->question_lock
+    neighbour *question_next = nullptr, *question_prev = nullptr;
     uint8_t protocol = 0; ///< who made it (RTPROT_*), for `ip neigh`
     rcu_head rcu;
 };
@@ -147,6 +149,14 @@ struct neigh_table {
     neighbour *gc_head = nullptr, *gc_tail = nullptr;
     jiffies_t last_flush = 0, last_rand = 0;
     timer_list gc_work;          ///< periodic gc, on slot 0
+    unsigned gc_bucket = 0;      ///< where it goes on; 0: a new round
+    /// Entries in NUD_INCOMPLETE, the one asked for longest first (neighbour_question.cc). The lock
+    /// is the innermost: taken with an entry's lock held.
+    spinlock_t question_lock;
+    neighbour *question_head = nullptr, *question_tail = nullptr;
+    std::atomic<int> questions{0};
+    jiffies_t question_jiffy = 0; ///< when question_replaced was 0 last
+    int question_replaced = 0;    ///< questions that made way for newer ones in this jiffy
     kmem_cache* cache = nullptr; ///< "arp_cache"
     spinlock_t proxy_lock;       ///< proxy_queue, proxy_timer
     timer_list proxy_timer;
@@ -202,6 +212,13 @@ neighbour* neigh_lookup(neigh_table* tbl, be32_t key, const net_device* dev);
 /// Finds or makes the entry of key on dev, with a reference if want_ref; null when the table is
 /// full (gc_thresh3) or memory is out. Any slot. Origin: __neigh_create.
 neighbour* neigh_create(neigh_table* tbl, be32_t key, net_device* dev, bool want_ref);
+/// The same for an address that nobody is known to have: null also when as many hosts are being
+/// asked for as the table has room for (half of gc_thresh3) and none may make way yet.
+neighbour* neigh_create_question(neigh_table* tbl, be32_t key, net_device* dev, bool want_ref);
+/// The table is at gc_thresh3: another entry needs one that goes.
+inline bool neigh_table_full(const neigh_table* tbl) {
+    return tbl->gc_entries.load(std::memory_order_relaxed) >= tbl->gc_thresh3;
+}
 /// For a gateway or an on-link destination, under RCU, no reference; made when missing. Origin:
 /// ip_neigh_for_gw.
 neighbour* ip_neigh_gw4(net_device* dev, be32_t daddr);
@@ -263,7 +280,8 @@ int neigh_rand_reach_time(int base);
 const char* nud_state_name(uint8_t state);
 /// Debug check of an entry's invariants: bytes and length of its queue, which is empty but in
 /// NUD_INCOMPLETE; timer pending only in NUD_IN_TIMER; hh usable exactly when connected, and right;
-/// output as the state asks; membership of the gc list. Takes the locks; the entry must be at rest.
+/// output as the state asks; membership of the gc list and of the list of questions. Takes the
+/// locks; the entry must be at rest.
 bool neigh_is_valid(neighbour* n);
 
 } // namespace slabfwd

@@ -3,12 +3,15 @@
 // Collecting neighbours. Below gc_thresh1 nothing is collected; above it the periodic work takes
 // what failed or was not used for gc_stale_time; above gc_thresh2 a new entry first makes room, at
 // most every 5 s; at gc_thresh3 it has to. What a route, a timer or anybody else holds is never
-// taken. Door: neigh_forced_gc (from neigh_create), neigh_periodic_work (a timer on slot 0).
-// Threads: any slot, under tbl->lock. Origin: net/core/neighbour.c.
+// taken, and neither is an answered entry to make room for questions (neighbour_question.cc) while
+// answered ones are no more than gc_thresh2. All of it is done in pieces, so that no packet waits
+// for a sweep of a large table. Door: neigh_forced_gc (from neigh_create), neigh_periodic_work (a
+// timer on slot 0). Threads: any slot, under tbl->lock. Origin: net/core/neighbour.c.
 #include "neigh/neighbour_priv.h"
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 namespace slabfwd {
 
@@ -50,28 +53,56 @@ void neigh_update_gc_list(neighbour* n) {
 // --- making room for a new entry -----------------------------------------------------------------
 
 namespace {
-bool forced_gc_may_take(neighbour* n, jiffies_t now) {
-    spin_guard guard(n->lock);
+
+constexpr int FORCED_GC_LOOK = 1024; ///< entries that one pass of making room looks at
+
+/// Nobody asks for it, or it has failed: the first to go, whatever its age.
+bool worthless(const neighbour* n) {
     return n->nud_state == NUD_FAILED || n->nud_state == NUD_NOARP ||
-           ipv4_is_multicast(n->primary_key) ||
-           !time_in_range(READ_ONCE(n->updated), now - 5 * HZ, now);
+           ipv4_is_multicast(n->primary_key);
 }
+bool older_than_5_s(const neighbour* n, jiffies_t now) {
+    return !time_in_range(READ_ONCE(n->updated), now - 5 * HZ, now);
+}
+
+/// Takes up to `goal` of the oldest entries that nobody holds and may_take agrees to; tbl->lock
+/// held. With `rotate`, what it looked at and kept goes to the end of the list.
+template <class F>
+int forced_gc_pass(neigh_table* tbl, int goal, bool rotate, F may_take) {
+    int shrunk = 0, looked = 0;
+    for (neighbour *n = tbl->gc_head, *next; n && shrunk < goal && looked < FORCED_GC_LOOK;
+         n = next, ++looked) {
+        next = n->gc_next;
+        bool take;
+        {
+            spin_guard guard(n->lock);
+            take = n->refcnt.load(std::memory_order_relaxed) == 1 && may_take(n);
+        }
+        if (take && neigh_remove_one(n)) {
+            ++shrunk;
+        } else if (rotate) {
+            neigh_gc_list_del(n);
+            neigh_gc_list_add(n);
+        }
+    }
+    return shrunk;
+}
+
 } // namespace
 
 int neigh_forced_gc(neigh_table* tbl) {
     NEIGH_CACHE_STAT_INC(neigh_statistics::forced_gc_runs);
-    const int max_clean = tbl->gc_entries.load(std::memory_order_relaxed) - tbl->gc_thresh2;
     const jiffies_t now = jiffies();
-    int shrunk = 0;
     spin_guard guard(tbl->lock);
-    for (neighbour *n = tbl->gc_head, *next; n; n = next) {
-        next = n->gc_next;
-        if (n->refcnt.load(std::memory_order_relaxed) != 1 || !forced_gc_may_take(n, now))
-            continue;
-        shrunk += neigh_remove_one(n);
-        if (shrunk >= max_clean)
-            break;
-    }
+    auto entries = [&] { return tbl->gc_entries.load(std::memory_order_relaxed); };
+    const bool full = entries() >= tbl->gc_thresh3;
+    int shrunk = forced_gc_pass(tbl, entries() - tbl->gc_thresh2, false, worthless);
+    int goal = entries() - tbl->questions.load(std::memory_order_relaxed) - tbl->gc_thresh2;
+    if (full && !shrunk)
+        goal = std::max(goal, 1);
+    // Of a long list the next call shall see the next part.
+    shrunk += forced_gc_pass(tbl, goal, entries() > FORCED_GC_LOOK,
+                             [&](const neighbour* n) { return older_than_5_s(n, now); });
     WRITE_ONCE(tbl->last_flush, now);
     return shrunk;
 }
@@ -92,9 +123,14 @@ bool periodic_gc_may_take(neighbour* n, jiffies_t now) {
     return n->refcnt.load(std::memory_order_acquire) == 1 && (state == NUD_FAILED || !in_use);
 }
 
-void collect_unused(neigh_table* tbl, jiffies_t now) {
+constexpr unsigned PERIODIC_BUCKETS = 1024; ///< of which one run takes care
+
+/// From tbl->gc_bucket on; true when that was the last piece of the table.
+bool collect_unused(neigh_table* tbl, jiffies_t now) {
     neigh_hash_table* nht = tbl->nht;
-    for (unsigned i = 0; i < 1u << nht->hash_shift; ++i)
+    const unsigned size = 1u << nht->hash_shift;
+    const unsigned end = std::min(size, tbl->gc_bucket + PERIODIC_BUCKETS);
+    for (unsigned i = std::exchange(tbl->gc_bucket, end < size ? end : 0); i < end; ++i)
         for (neighbour *n = nht->hash_heads[i], *next; n; n = next) {
             next = n->next;
             bool take;
@@ -106,6 +142,7 @@ void collect_unused(neigh_table* tbl, jiffies_t now) {
             if (take)
                 neigh_release(n);
         }
+    return end == size;
 }
 
 /// Reachable times are drawn anew every five minutes, so that routers do not fall into step.
@@ -130,16 +167,19 @@ void neigh_periodic_work(timer_list* t) {
     auto* tbl =
         reinterpret_cast<neigh_table*>(reinterpret_cast<char*>(t) - offsetof(neigh_table, gc_work));
     const jiffies_t now = jiffies();
-    NEIGH_CACHE_STAT_INC(neigh_statistics::periodic_gc_runs);
-    if (time_after(now, tbl->last_rand + 300 * HZ)) {
-        tbl->last_rand = now;
-        redraw_reachable_times(tbl);
+    if (!tbl->gc_bucket) {
+        NEIGH_CACHE_STAT_INC(neigh_statistics::periodic_gc_runs);
+        if (time_after(now, tbl->last_rand + 300 * HZ)) {
+            tbl->last_rand = now;
+            redraw_reachable_times(tbl);
+        }
     }
-    if (tbl->entries.load(std::memory_order_relaxed) >= tbl->gc_thresh1) {
+    bool done = true;
+    if (tbl->gc_bucket || tbl->entries.load(std::memory_order_relaxed) >= tbl->gc_thresh1) {
         spin_guard guard(tbl->lock);
-        collect_unused(tbl, now);
+        done = collect_unused(tbl, now);
     }
-    const int pause = tbl->parms.base_reachable_time >> 1;
+    const int pause = done ? tbl->parms.base_reachable_time >> 1 : 1;
     mod_timer(t, now + jiffies_t(std::max(pause, 1)));
 }
 

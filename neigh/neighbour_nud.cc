@@ -67,6 +67,8 @@ void neigh_set_state(neighbour* n, uint8_t state) {
     if (!(state & NUD_CONNECTED))
         hh_invalidate(n->hh);
     n->nud_state.store(state, std::memory_order_relaxed);
+    if (bool(state & NUD_INCOMPLETE) != n->asked)
+        n->asked ? neigh_question_del(n) : neigh_question_add(n);
 }
 
 void neigh_suspect(neighbour* n) {
@@ -310,7 +312,7 @@ namespace {
 enum class resolution { usable, queue, queue_and_probe, failed, dead };
 
 /// Moves n on, since it is needed, and says what becomes of the packet. n->lock held.
-resolution neigh_need(neighbour* n) {
+resolution neigh_need(neighbour* n, bool may_ask) {
     const uint8_t state = n->nud_state;
     if (state & (NUD_CONNECTED | NUD_DELAY | NUD_PROBE))
         return resolution::usable;
@@ -325,7 +327,7 @@ resolution neigh_need(neighbour* n) {
         return resolution::usable;
     }
     neigh_touch(n);
-    if (!(n->parms->mcast_probes + n->parms->app_probes)) {
+    if (!(n->parms->mcast_probes + n->parms->app_probes) || !may_ask) {
         neigh_set_state(n, NUD_FAILED);
         return resolution::failed;
     }
@@ -338,8 +340,10 @@ resolution neigh_need(neighbour* n) {
 int __neigh_event_send(neighbour* n, sk_buff* skb) {
     char ip[16];
     dropped_packets dropped;
+    const uint8_t before = n->nud_state;
+    const bool may_ask = (before != NUD_NONE && before != NUD_FAILED) || neigh_may_ask(n->tbl);
     n->lock.lock();
-    const resolution r = neigh_need(n);
+    const resolution r = neigh_need(n, may_ask);
     const uint8_t state = n->nud_state;
     if (skb && (r == resolution::queue || r == resolution::queue_and_probe)) {
         trace_packet(skb, "%s dev %s INCOMPLETE: packet queued%s", ntop(n->primary_key, ip),

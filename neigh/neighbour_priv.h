@@ -103,6 +103,14 @@ void neigh_update_gc_list(neighbour* n);
 int neigh_forced_gc(neigh_table* tbl);
 void neigh_periodic_work(timer_list* t);
 
+// neighbour_question.cc
+/// n became a question (NUD_INCOMPLETE) or is none any more. n->lock held.
+void neigh_question_add(neighbour* n);
+void neigh_question_del(neighbour* n);
+/// Whether one more host may be asked for; the one that was asked for longest may make way. No lock
+/// held.
+bool neigh_may_ask(neigh_table* tbl);
+
 // pneigh.cc
 void neigh_proxy_process(timer_list* t);
 void pneigh_queue_purge(neigh_table* tbl, const net_device* dev);

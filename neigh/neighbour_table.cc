@@ -345,6 +345,7 @@ bool neigh_is_valid(neighbour* n) {
     return n->refcnt.load(std::memory_order_relaxed) >= 1 + timer &&
            timer == bool(!n->dead && (n->nud_state & NUD_IN_TIMER)) && queue_is_valid(n) &&
            hh_is_valid(n) && output_is_valid(n) &&
+           n->asked == (!n->dead && (n->nud_state & NUD_INCOMPLETE)) &&
            n->on_gc_list == (!n->dead && !neigh_exempt_from_gc(n->nud_state, n->flags));
 }
 

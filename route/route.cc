@@ -299,12 +299,18 @@ void rt_emergency_hash_rebuild(rt_hash_shard* shard) {
     rt_rebuild(shard);
 }
 
+// A table that is full may have room once the cache lets go; one that is asking for too many hosts
+// refuses whatever the cache does.
+bool rt_may_shrink_neighbours(const net_device* dev) {
+    return neigh_table_full(dev->nd_net->arp_tbl);
+}
+
 // Binds rt unless it is bound already; room is made once when the neighbour table is full.
 int rt_bind(rt_hash_shard* shard, rtable* rt) {
     if (rt->dst.neighbour || !rt_needs_neighbour(rt))
         return 0;
     int err = arp_bind_neighbour(rt);
-    if (err == -ENOBUFS && rt_shrink_neighbours(shard))
+    if (err == -ENOBUFS && rt_may_shrink_neighbours(rt->dst.dev) && rt_shrink_neighbours(shard))
         err = arp_bind_neighbour(rt);
     if (err)
         net_warn_ratelimited("Neighbour table overflow.");
@@ -426,7 +432,7 @@ int arp_bind_neighbour(rtable* rt) {
     be32_t key = neigh_key(dev, rt->rt_gateway);
     neighbour* n = neigh_lookup(dev->nd_net->arp_tbl, key, dev);
     if (!n)
-        n = neigh_create(dev->nd_net->arp_tbl, key, dev, true);
+        n = neigh_create_question(dev->nd_net->arp_tbl, key, dev, true);
     if (!n)
         return -ENOBUFS;
     rt->dst.neighbour = n;
@@ -442,7 +448,7 @@ neighbour* ip_neigh_for_gw(rtable* rt, sk_buff* skb) {
         return n;
     be32_t nexthop = rt_nexthop(rt, ip_hdr(skb)->daddr);
     n = ip_neigh_gw4(rt->dst.dev, nexthop);
-    if (n || !rt_shrink_neighbours(shard))
+    if (n || !rt_may_shrink_neighbours(rt->dst.dev) || !rt_shrink_neighbours(shard))
         return n;
     n = ip_neigh_gw4(rt->dst.dev, nexthop);
     if (!n)

@@ -2,11 +2,13 @@
 //
 // `slabfwd bench fib`: the routing table beside DPDK's rte_fib (DIR24_8, with next hops of 1, 2 and
 // 4 bytes) and rte_lpm: time to load a full table, cycles of a lookup in bursts of 32, bytes a
-// route. Our own load is the whole of `ip route add`: checks, shared next hops, nodes, compiled
-// form. Door: bench_fib_main(). All peers answer the same addresses in one process each, in turn;
-// CPU time of the own thread is counted. Threads: one.
+// route; and lookups beside changes (fib_changes.cc). Our own load is the whole of `ip route add`:
+// checks, shared next hops, nodes, compiled form. Door: bench_fib_main(). All peers answer the same
+// addresses in one process each, in turn; CPU time of the own thread is counted. Threads: one.
+#include <algorithm>
 #include <cstdio>
 #include <random>
+#include <set>
 
 #include <fmt/format.h>
 #include <rte_errno.h>
@@ -18,15 +20,16 @@
 #include "dataplane/bench/bench_clock.h"
 #include "dataplane/bench/bench_options.h"
 #include "dataplane/bench/bench_programs.h"
-#include "dataplane/bench/route_cache.h"
+#include "dataplane/bench/fib_job.h"
 #include "route/fib_lpm.h"
 
 namespace slabfwd {
 
 namespace {
 
-constexpr unsigned BURST = 32;
-constexpr size_t ADDRESSES = size_t(1) << 20;
+constexpr unsigned BURST = FIB_BURST;
+constexpr size_t LPM_ROUTES = 100'000; ///< above that rte_lpm is measured when it was named
+constexpr size_t ADDRESSES = FIB_ADDRESSES;
 
 /// Addresses of the table, uniformly over its prefixes.
 std::vector<uint32_t> table_addresses(const std::vector<prefix>& routes) {
@@ -66,15 +69,12 @@ double cycles_per_lookup(F lookup, double ns) {
     return best;
 }
 
-struct fib_job {
-    const std::vector<prefix>* routes;
-    const std::vector<uint32_t>* addresses;
-    double span_ns;
-};
-
-void report(child_result& out, uint64_t load_ns, double memory, double cycles, size_t routes) {
-    out.samples = {
-        {"load", double(load_ns) / 1e6}, {"cycles", cycles}, {"bytes", memory / double(routes)}};
+void report(child_result& out, uint64_t load_ns, uint64_t insert_ns, double memory, double cycles,
+            size_t routes) {
+    out.samples = {{"load", double(load_ns) / 1e6},
+                   {"insert", double(insert_ns) / 1e6},
+                   {"cycles", cycles},
+                   {"bytes", memory / double(routes)}};
 }
 
 void run_own(const fib_job& job, child_result& out) {
@@ -86,10 +86,7 @@ void run_own(const fib_job& job, child_result& out) {
     }
     net& n = b->n();
     const double before = resident();
-    fib_config cfg;
-    cfg.fc_nlflags = NLM_F_CREATE | NLM_F_EXCL;
-    cfg.nexthops.resize(1);
-    cfg.nexthops[0].has_gw = true;
+    fib_config cfg = bench_route({}, 0);
     const stopwatch watch;
     for (size_t i = 0; i < job.routes->size(); ++i) {
         const prefix& p = (*job.routes)[i];
@@ -122,23 +119,27 @@ void run_own(const fib_job& job, child_result& out) {
                 sum += uintptr_t(l->fi);
         },
         job.span_ns);
-    report(out, load, memory, cycles, job.routes->size());
+    report(out, load, load, memory, cycles, job.routes->size());
     out.samples.emplace_back("lpm_bytes", double(fib_lpm_bytes(tb)) / double(job.routes->size()));
     if (!sum)
         out.error = "nothing was found";
 }
 
+/// `watch` and `before` are of the moment before the peer's table was made: its memory is taken
+/// (and cleared) then, ours as routes come.
 template <class Add, class Lookup>
-void run_dpdk(const fib_job& job, child_result& out, double before, Add add, Lookup lookup) {
-    const stopwatch watch;
+void run_dpdk(const fib_job& job, child_result& out, double before, const stopwatch& watch, Add add,
+              Lookup lookup) {
+    const uint64_t made = watch.cpu_ns();
     for (size_t i = 0; i < job.routes->size(); ++i)
         if (const prefix& p = (*job.routes)[i]; add(p, uint32_t(1 + i % BENCH_NEXT_HOPS)) < 0) {
-            out.error = fmt::format("route {} does not go in", i);
+            out.skipped = fmt::format("its groups for long prefixes were full after {} routes", i);
             return;
         }
     const uint64_t load = watch.cpu_ns();
     const double memory = resident() - before;
-    report(out, load, memory, cycles_per_lookup(lookup, job.span_ns), job.routes->size());
+    report(out, load, load - made, memory, cycles_per_lookup(lookup, job.span_ns),
+           job.routes->size());
 }
 
 bool start(child_result& out) {
@@ -154,6 +155,7 @@ void run_rte_fib(const fib_job& job, rte_fib_dir24_8_nh_sz size, child_result& o
     if (!start(out))
         return;
     const double before = resident();
+    const stopwatch watch;
     rte_fib_conf conf{};
     conf.type = RTE_FIB_DIR24_8;
     conf.max_routes = int(job.routes->size()) + 1000;
@@ -166,7 +168,7 @@ void run_rte_fib(const fib_job& job, rte_fib_dir24_8_nh_sz size, child_result& o
     }
     uint64_t sum = 0;
     run_dpdk(
-        job, out, before,
+        job, out, before, watch,
         [&](const prefix& p, uint32_t nh) { return rte_fib_add(fib, p.addr, p.len, nh); },
         [&](size_t at) {
             uint64_t nh[BURST];
@@ -179,9 +181,15 @@ void run_rte_fib(const fib_job& job, rte_fib_dir24_8_nh_sz size, child_result& o
 }
 
 void run_rte_lpm(const fib_job& job, child_result& out) {
+    if (job.routes->size() > LPM_ROUTES && !job.patient) {
+        out.skipped = "rte_lpm_add goes through all rules of a length for each route: minutes for "
+                      "this table (--peer rte_lpm measures it)";
+        return;
+    }
     if (!start(out))
         return;
     const double before = resident();
+    const stopwatch watch;
     rte_lpm_config conf{};
     conf.max_rules = uint32_t(job.routes->size()) + 1000;
     conf.number_tbl8s = 32767;
@@ -192,7 +200,7 @@ void run_rte_lpm(const fib_job& job, child_result& out) {
     }
     uint64_t sum = 0;
     run_dpdk(
-        job, out, before,
+        job, out, before, watch,
         [&](const prefix& p, uint32_t nh) {
             return p.len ? rte_lpm_add(lpm, p.addr, p.len, nh) : 0;
         },
@@ -253,29 +261,60 @@ int bench_fib_main(int argc, char** argv) {
     }
     tsc_ghz();
     const std::vector<uint32_t> addresses = table_addresses(*routes);
-    const fib_job job{&*routes, &addresses, o.quick ? 2e7 : 5e8};
+    const fib_job job{&*routes, &addresses, o.quick ? 2e7 : 5e8,
+                      std::ranges::find(o.peers, "rte_lpm") != o.peers.end()};
     bench_report result(
         "fib",
-        {{"load", "ms", "CPU time to load the table, ms", false, 0, true},
+        {{"load", "ms", "CPU time from nothing to a loaded table, ms", false, 0, true},
+         {"insert", "ms", "of which adding the routes to an empty one whose memory is there", false,
+          0, false},
          {"cycles", "TSC cycles", "TSC cycles a lookup, bursts of 32", false, 1, true},
          {"bytes", "bytes", "Resident bytes a route, all of it", false, 1, true},
-         {"lpm_bytes", "bytes", "of which the compiled form", false, 1, false}},
+         {"lpm_bytes", "bytes", "of which the compiled form", false, 1, false},
+         {"quiet_lookups", "M/s", "Lookups of one worker, nobody changes the table", true, 1,
+          false},
+         {"beside_lookups", "M/s", "Lookups of one worker beside the changes", true, 1, false},
+         {"changes", "per s", "Routes added or deleted a second meanwhile", true, 0, false},
+         {"checked", "answers", "Answers checked against a linear model", true, 0, false},
+         {"wrong", "answers", "Answers that were neither the old nor the new one", false, 0,
+          false}},
         columns);
     const std::string workload = fmt::format("{} routes", routes->size());
     unsigned failed = 0;
+    std::set<std::string> said;
     for (unsigned turn = 0; turn < o.turns; ++turn)
         for (const fib_peer& p : fib_peers()) {
             if (!name_matches(o.peers, p.column.name))
                 continue;
-            const child_result r = run_in_child([&](child_result& out) { p.run(job, out); }, 300);
+            const child_result r = run_in_child([&](child_result& out) { p.run(job, out); }, 900);
             if (!r.error.empty() || !r.skipped.empty())
-                std::fprintf(stderr, "%s: %s%s\n", p.column.name.c_str(), r.error.c_str(),
-                             r.skipped.c_str());
+                said.insert(fmt::format("{}: {}{}", p.column.name,
+                                        r.error.empty() ? "skipped: " : "failed: ",
+                                        r.error.empty() ? r.skipped : r.error));
             failed += !r.error.empty();
             for (const auto& [metric, value] : r.samples)
                 result.add(workload, p.column.name, metric, value);
         }
+    if (name_matches(o.peers, "slabfwd")) {
+        const child_result r =
+            run_in_child([&](child_result& out) { run_fib_changes(job, out); }, 300);
+        if (!r.error.empty() || !r.skipped.empty())
+            said.insert("changes: " + r.error + r.skipped);
+        failed += !r.error.empty();
+        for (const auto& [metric, value] : r.samples)
+            result.add("10,000 changes/s", "slabfwd", metric, value);
+        failed += std::ranges::any_of(
+            r.samples, [](const auto& m) { return m.first == "wrong" && m.second > 0; });
+    }
+    std::printf(
+        "%zu routes over %u next hops; every peer looks up the same %zu addresses, drawn "
+        "uniformly over the table's prefixes. In our column, (0.85x) is the ratio to the best "
+        "other one.\n\n",
+        routes->size(), BENCH_NEXT_HOPS, ADDRESSES);
     std::fputs(bench_table_text(result).c_str(), stdout);
+    std::fflush(stdout);
+    for (const std::string& line : said)
+        std::fprintf(stderr, "%s\n", line.c_str());
     std::string why;
     if (!o.json.empty())
         why = write_text_file(o.json, bench_json(result.rows()).dump(1) + "\n");

@@ -19,7 +19,8 @@ void describe_bench_options(CLI::App& app, bench_options& o) {
         ->capture_default_str();
     app.add_flag("--quick", o.quick, "short turns: shows that all works, the numbers are rough");
     app.add_option("--json", o.json, "write the numbers as JSON too")->type_name("FILE");
-    app.add_option("--plot", o.plot, "draw the numbers with gnuplot")->type_name("FILE.svg");
+    app.add_option("--plot", o.plot, "draw the numbers with gnuplot; without an ending both")
+        ->type_name("FILE[.svg|.png]");
     app.add_option("--peer", o.peers, "only peers that match (repeat; wildcards)")
         ->allow_extra_args(false)
         ->type_name("NAME");

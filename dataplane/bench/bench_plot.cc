@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The plot of a benchmark: bars by workload and peer, one panel for each plotted metric, drawn by
-// gnuplot into an SVG file. See bench_report.h.
+// gnuplot as SVG or PNG. See bench_report.h.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -66,16 +66,15 @@ std::string data_block(const bench_report& r, const panel& p, size_t number) {
 
 } // namespace
 
-std::string bench_plot_script(const bench_report& report, const std::string& svg) {
+std::string bench_plot_script(const bench_report& report, const std::string& file) {
     const std::vector<panel> panels = panels_of(report);
     if (panels.empty())
         return {};
     size_t bars = 0;
     for (const panel& p : panels)
         bars = std::max(bars, p.workloads.size() * (p.peers.size() + 1));
-    std::string s = fmt::format("set terminal svg size {},{} noenhanced font 'sans,11'\n",
-                                std::clamp<size_t>(bars * 7, 900, 4000), 420 * panels.size());
-    s += fmt::format("set output {}\n", quoted(svg));
+    std::string s =
+        plot_terminal(file, std::clamp<size_t>(bars * 7, 900, 4000), 420 * panels.size());
     for (size_t i = 0; i < panels.size(); ++i)
         s += data_block(report, panels[i], i);
     s += fmt::format("set multiplot layout {},1 title {}\n", panels.size(),
@@ -96,10 +95,19 @@ std::string bench_plot_script(const bench_report& report, const std::string& svg
     return s + "unset multiplot\nunset output\n";
 }
 
-std::string bench_plot(const bench_report& report, const std::string& svg) {
-    const std::string script = bench_plot_script(report, svg);
-    if (script.empty())
-        return "nothing to plot";
+std::vector<std::string> plot_files(const std::string& name) {
+    if (name.ends_with(".svg") || name.ends_with(".png"))
+        return {name};
+    return {name + ".svg", name + ".png"};
+}
+
+std::string plot_terminal(const std::string& file, size_t width, size_t height) {
+    return fmt::format("set terminal {} size {},{} noenhanced font 'sans,11'\nset output {}\n",
+                       file.ends_with(".png") ? "pngcairo" : "svg background 'white'", width,
+                       height, quoted(file));
+}
+
+std::string run_gnuplot(const std::string& script, const std::string& file) {
     FILE* gnuplot = popen("gnuplot", "w");
     if (!gnuplot)
         return fmt::format("gnuplot: {}", std::strerror(errno));
@@ -108,7 +116,17 @@ std::string bench_plot(const bench_report& report, const std::string& svg) {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
         return "gnuplot is not installed (Debian: gnuplot-nox)";
     if (!written || status != 0)
-        return fmt::format("gnuplot could not draw {}", svg);
+        return fmt::format("gnuplot could not draw {}", file);
+    return {};
+}
+
+std::string bench_plot(const bench_report& report, const std::string& file) {
+    for (const std::string& name : plot_files(file)) {
+        const std::string script = bench_plot_script(report, name);
+        const std::string why = script.empty() ? "nothing to plot" : run_gnuplot(script, name);
+        if (!why.empty())
+            return why;
+    }
     return {};
 }
 

@@ -103,8 +103,15 @@ std::string bench_table_text(const bench_report& report);
 nlohmann::json bench_json(const std::vector<bench_row>& rows);
 
 /// What gnuplot is given: a panel of bars for each metric with `plotted`.
-std::string bench_plot_script(const bench_report& report, const std::string& svg);
-/// Draws the plot with gnuplot; the error is a sentence, empty when all went well.
-std::string bench_plot(const bench_report& report, const std::string& svg);
+std::string bench_plot_script(const bench_report& report, const std::string& file);
+/// Draws the plot with gnuplot; the error is a sentence, empty when all went well. FILE.svg or
+/// FILE.png; a name without such an ending stands for both.
+std::string bench_plot(const bench_report& report, const std::string& file);
+/// The files that the argument of --plot stands for.
+std::vector<std::string> plot_files(const std::string& name);
+/// `set terminal` and `set output` for one of them.
+std::string plot_terminal(const std::string& file, size_t width, size_t height);
+/// Runs gnuplot on a script that draws `file`; the error is a sentence.
+std::string run_gnuplot(const std::string& script, const std::string& file);
 
 } // namespace slabfwd

@@ -51,6 +51,7 @@ std::vector<bench_metric> route_cache_metrics() {
         {"flood_hit_ratio", "%", "Established flows found in the cache, % of their packets", true,
          3, true},
         {"flood_refused", "packets", "Packets that did not come out", false, 0, false},
+        {"flood_refused_share", "%", "The same, % of all packets", false, 2, false},
         {"entries_of_max", "%", "Most entries at any sample, % of max_size", false, 2, false},
         {"allocs_per_packet", "%", "Packets that allocated an entry, %", false, 2, false},
     };
@@ -160,9 +161,10 @@ std::string sweep(const std::vector<workload>& all, const std::string& text,
             route_cache_job& j = w.job;
             if (key == "flows")
                 j.flows = uint32_t(value);
-            else if (key == "gc_thresh") // max_size stays in the kernel's proportion
-                j.gc_thresh = int(value), j.max_size = int(value * 16);
-            else if (key == "limit")
+            else if (key == "gc_thresh") { // max_size stays in the workload's proportion
+                j.max_size = int(j.gc_thresh && j.gc_thresh == j.max_size ? value : value * 16);
+                j.gc_thresh = int(value);
+            } else if (key == "limit")
                 j.limit = unsigned(value);
             else if (key == "batchcount")
                 j.batchcount = unsigned(value);
@@ -203,7 +205,7 @@ void describe(CLI::App& app, settings& s) {
     app.add_option("--seconds", s.seconds, "CPU time of a measurement (floods: time)");
     app.add_option("--sweep", s.sweeps,
                    "repeat a workload over values: flows, gc_thresh, limit, batchcount, "
-                   "rhash-entries (repeat)")
+                   "rhash-entries (repeat); with --plot alone: gc_thresh and flows")
         ->allow_extra_args(false)
         ->type_name("[WORKLOAD:]KEY=V,V..");
     app.footer("A packet's route is looked up in a hash of flows first (a hit), else in the "
@@ -260,8 +262,22 @@ struct curves {
                 add("4 entries", {"Entries over time", "s", "entries", false, true, {}}, title, x,
                     value);
             if (metric == "time_mpps")
-                add("5 flood", {"Rate under a flood", "s", "Mpps", false, false, {}}, title, x,
+                add("5 flood",
+                    {"Rate under a flood, whole pipeline", "s", "Mpps", false, false, {}}, title, x,
                     value);
+            if (metric == "time_hit_ratio")
+                add("6 flood hits",
+                    {"Flood: packets of established flows that hit", "s", "%", false, false, {}},
+                    title, x, value);
+            if (metric == "time_refused")
+                add("7 flood refused",
+                    {"Flood: packets refused (\"Route cache is full\")",
+                     "s",
+                     "% of all",
+                     false,
+                     false,
+                     {}},
+                    title, x, value);
         }
     }
     void sweeps(const bench_report& r, const std::vector<workload>& ws) {
@@ -270,6 +286,10 @@ struct curves {
                 if (w.swept.empty())
                     continue;
                 const std::string of = w.name.substr(0, w.name.find(' ')) + ", " + p.name;
+                if (auto v = r.value(w.name, p.name, "allocs"); v && *v > 0)
+                    add(("2 allocs over " + w.swept).c_str(),
+                        {"Entries allocated over " + w.swept, w.swept, "M/s", true, false, {}}, of,
+                        w.at, *v);
                 if (auto v = r.value(w.name, p.name, "lookups"))
                     add(("2 rate over " + w.swept).c_str(),
                         {"Lookups over " + w.swept, w.swept, "M/s", true, false, {}}, of, w.at, *v);
@@ -327,6 +347,22 @@ unsigned measure(const workload& w, const settings& s, bench_report& report, cur
     return failed;
 }
 
+/// What the tables are about to be read by, for one who sees them for the first time.
+void explain(const settings& s, const std::vector<workload>& todo) {
+    std::printf("%zu routes over %u next hops, %u worker%s, an entry has %zu bytes. Medians of %u "
+                "turn%s.\n\nLines are laws by which packets choose their flows:\n",
+                s.prefixes.size(), BENCH_NEXT_HOPS, s.threads, s.threads == 1 ? "" : "s",
+                sizeof(rtable), s.common.turns, s.common.turns == 1 ? "" : "s");
+    for (const workload& w : todo)
+        std::printf("  %-16s %s\n", w.name.c_str(), w.about.c_str());
+    std::puts("Columns are where the entries' memory comes from:");
+    for (const route_cache_peer& p : route_cache_peers())
+        if (name_matches(s.common.peers, p.column.name))
+            std::printf("  %-16s %s\n", p.column.name.c_str(), p.about.c_str());
+    std::puts("(0.85x): the ratio to the best of rte_mempool and malloc in that line; \"-\": not "
+              "measured.\n");
+}
+
 int write_results(const bench_report& report, const settings& s, const curves& drawn) {
     int status = 0;
     auto tell = [&](const std::string& why) {
@@ -366,6 +402,9 @@ int bench_route_cache_main(int argc, char** argv) {
                 ? name_matches(s.common.workloads, w.name)
                 : !s.common.workloads.empty() && name_matches(s.common.workloads, w.name))
             todo.push_back(w);
+    if (!s.common.plot.empty() && s.sweeps.empty() && s.common.workloads.empty())
+        s.sweeps = {"churn-64k:gc_thresh=16384,65536,262144,1048576",
+                    "working-set:flows=1000,30000,300000,1000000,3000000"};
     for (const std::string& text : s.sweeps)
         if (const std::string why = sweep(workloads(s), text, todo); !why.empty()) {
             std::fprintf(stderr, "slabfwd bench: %s\n", why.c_str());
@@ -386,9 +425,7 @@ int bench_route_cache_main(int argc, char** argv) {
     if (isatty(STDERR_FILENO))
         std::fprintf(stderr, "\r%-40s\r", "");
     drawn.sweeps(report, todo);
-    std::printf("%zu routes over %u next hops, %u worker%s, an entry has %zu bytes\n",
-                s.prefixes.size(), BENCH_NEXT_HOPS, s.threads, s.threads == 1 ? "" : "s",
-                sizeof(rtable));
+    explain(s, todo);
     std::fputs(bench_table_text(report).c_str(), stdout);
     std::fflush(stdout);
     for (const auto& [text, times] : said)

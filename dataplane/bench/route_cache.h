@@ -90,6 +90,8 @@ struct route_cache_peer {
     int admission = -1; ///< -1: as the job says
 };
 std::vector<route_cache_peer> route_cache_peers();
+/// What a peer needs before there is a router. Why it cannot be, or nothing.
+std::string prepare_peer(const std::string& peer);
 /// Makes the shards of a fresh router take their entries from a peer. Why it cannot be, or nothing.
 /// Its own memory lives to the end of the process.
 std::string use_peer(net& n, const std::string& peer, uint32_t capacity);

@@ -139,6 +139,9 @@ phase run_phase(saturated_ports& ports, unsigned flood_every, uint64_t ns,
 void run_flood(const route_cache_job& given, flood_kind kind, child_result& out) {
     route_cache_job job = given;
     job.threads = 1;
+    out.skipped = prepare_peer(job.peer);
+    if (!out.skipped.empty())
+        return;
     auto made = bench_router::make(job);
     if (!made) {
         out.error = made.error();
@@ -165,13 +168,22 @@ void run_flood(const route_cache_job& given, flood_kind kind, child_result& out)
         const uint64_t hits0 = sd.rt_stat[stat::in_hit], lost0 = ports.lost(),
                        friends0 = ports.established();
         const uint64_t alloc0 = sd.rt_stat[stat::allocated];
-        uint64_t most = 0;
+        uint64_t most = 0, hits1 = hits0, friends1 = friends0, lost1 = lost0;
         const phase flooded = run_phase(ports, every, job.span_ns, [&](double t, const phase& p) {
             const uint64_t entries = dst_entries_get_fast(&sd.rt_shard->ipv4_dst_ops);
             most = std::max(most, entries);
             out.samples.emplace_back("time_x", t);
             out.samples.emplace_back("time_mpps", p.mpps());
             out.samples.emplace_back("time_entries", double(entries));
+            const auto packets = double(p.cycles.size()) * BURST;
+            if (const uint64_t now = ports.established(); now > friends1)
+                out.samples.emplace_back("time_hit_ratio",
+                                         double(sd.rt_stat[stat::in_hit] - hits1) /
+                                             double(now - friends1) * 100);
+            out.samples.emplace_back("time_refused", double(ports.lost() - lost1) / packets * 100);
+            hits1 = sd.rt_stat[stat::in_hit];
+            friends1 = ports.established();
+            lost1 = ports.lost();
         });
         const auto turns = double(flooded.cycles.size());
         const uint64_t hits = sd.rt_stat[stat::in_hit] - hits0;
@@ -184,6 +196,7 @@ void run_flood(const route_cache_job& given, flood_kind kind, child_result& out)
                                {"cached_mpps", (before + after) / 2},
                                {"flood_rate", during / ((before + after) / 2)},
                                {"flood_refused", double(lost)},
+                               {"flood_refused_share", double(lost) / (turns * BURST) * 100},
                                {"entries_max", double(most)},
                                {"entries_of_max", double(most) / sd.rt_shard->max_size * 100},
                                {"gc_looked", double(sd.rt_shard->gc_looked_max)},

@@ -10,7 +10,7 @@
 #include <rte_errno.h>
 #include <rte_mempool.h>
 
-#include "alloc/slabinfo.h"
+#include "alloc/kmem_cache.h"
 #include "dataplane/bench/bench_clock.h"
 #include "dataplane/bench/route_cache.h"
 
@@ -126,16 +126,20 @@ std::vector<route_cache_peer> route_cache_peers() {
     return peers;
 }
 
+std::string prepare_peer(const std::string& peer) {
+    if (peer == "slub" && slab_set_allocator(slab_allocator::slub) != 0)
+        return "kmem_cache is at work already, with the other back end";
+    return {};
+}
+
 std::string use_peer(net& n, const std::string& peer, uint32_t capacity) {
-    if (peer == "slab" || peer == "kernel-rule")
+    if (peer == "slab" || peer == "slub" || peer == "kernel-rule")
         return {};
     if (peer == "malloc") {
         set_objects(n, new malloc_objects);
         return {};
     }
-    if (peer == "rte_mempool")
-        return use_mempool(n, capacity);
-    return "this build's kmem_cache has one back end, slab";
+    return use_mempool(n, capacity);
 }
 
 uint64_t peer_cycles(net& n, bool begin) {

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Curves drawn by gnuplot, panels one below the other. See route_cache.h.
-#include <cmath>
-#include <cstdio>
-#include <sys/wait.h>
-
 #include <fmt/format.h>
 
 #include "dataplane/bench/route_cache.h"
@@ -33,7 +29,9 @@ std::string panel_text(const plot_panel& p, size_t number) {
     s += fmt::format("set title {}\nset xlabel {}\nset ylabel {}\n", quoted(p.title),
                      quoted(p.xlabel), quoted(p.ylabel));
     s += fmt::format("unset logscale\n{}{}", p.logx ? "set logscale x\n" : "",
-                     p.logy ? "set logscale y\n" : "set yrange [0:*]\n");
+                     p.logy                      ? "set logscale y\n"
+                     : p.ylabel.starts_with('%') ? "set yrange [0:105]\n"
+                                                 : "set yrange [0:*]\n");
     s += plot + "\nset yrange [*:*]\n";
     return s;
 }
@@ -44,23 +42,19 @@ std::string plot_curves(const std::string& title, const std::vector<plot_panel>&
                         const std::string& file) {
     if (panels.empty())
         return "nothing to plot";
-    const bool png = file.ends_with(".png");
-    std::string s = fmt::format("set terminal {} size 900,{} noenhanced font 'sans,11'\n",
-                                png ? "pngcairo" : "svg", 380 * panels.size());
-    s += fmt::format("set output {}\nset multiplot layout {},1 title {}\n", quoted(file),
-                     panels.size(), quoted(title));
-    s += "set grid\nset key outside right top\n";
+    std::string drawing =
+        fmt::format("set multiplot layout {},1 title {}\n", panels.size(), quoted(title));
+    drawing += "set grid\nset key outside right top\n";
     for (size_t i = 0; i < panels.size(); ++i)
-        s += panel_text(panels[i], i);
-    s += "unset multiplot\nunset output\n";
-    FILE* gnuplot = popen("gnuplot", "w");
-    if (!gnuplot)
-        return "gnuplot cannot be started";
-    const bool written = std::fwrite(s.data(), 1, s.size(), gnuplot) == s.size();
-    const int status = pclose(gnuplot);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-        return "gnuplot is not installed (Debian: gnuplot-nox)";
-    return written && status == 0 ? std::string() : "gnuplot could not draw " + file;
+        drawing += panel_text(panels[i], i);
+    drawing += "unset multiplot\nunset output\n";
+    for (const std::string& name : plot_files(file)) {
+        const std::string why =
+            run_gnuplot(plot_terminal(name, 1100, 400 * panels.size()) + drawing, name);
+        if (!why.empty())
+            return why;
+    }
+    return {};
 }
 
 } // namespace slabfwd

@@ -306,6 +306,9 @@ void report(const route_cache_job& job, std::vector<lane_result>& lanes, child_r
 } // namespace
 
 void run_route_cache(const route_cache_job& job, child_result& out) {
+    out.skipped = prepare_peer(job.peer);
+    if (!out.skipped.empty())
+        return;
     auto made = bench_router::make(job);
     if (!made) {
         out.error = made.error();

@@ -240,6 +240,7 @@ tl::expected<bench_router, std::string> bench_router::make(const route_cache_job
     static const auto eal = eal_start(options);
     if (!eal)
         return error(eal.error());
+    log_sink = [](const char*) {}; // what is refused is counted
     router_options ro;
     ro.nr_workers = job.threads;
     ro.rhash_entries = job.rhash_entries;

@@ -55,9 +55,17 @@ TEST(neigh_threads, cached_header_is_never_torn) {
     EXPECT_TRUE(t.all_valid());
 }
 
-TEST(neigh_threads, packets_and_commands_meet_in_the_same_entries) {
+class neigh_threads_of : public ::testing::TestWithParam<int> {};
+
+// With room for all, and with so little that questions make way for each other all the time.
+INSTANTIATE_TEST_SUITE_P(gc_thresh3, neigh_threads_of, ::testing::Values(1024, 40));
+
+TEST_P(neigh_threads_of, packets_and_commands_meet_in_the_same_entries) {
     test_net t(2);
     t.record = false;
+    t.arp().gc_thresh2 = t.arp().gc_thresh3 = GetParam();
+    auto* saved = log_sink;
+    log_sink = [](const char*) {};
     net_device* p0 = t.add_port("p0");
     t.add_addr(p0, "10.0.0.1/24");
     t.enter(t.n.control_cpu());
@@ -103,6 +111,7 @@ TEST(neigh_threads, packets_and_commands_meet_in_the_same_entries) {
     t.enter(0);
     EXPECT_TRUE(t.all_valid());
     t.expect_balanced();
+    log_sink = saved;
 }
 
 } // namespace

@@ -3,6 +3,7 @@
 // Collection: thresholds, shares, the kernel's rule and ours, ageing, and that no call does much.
 #include <gtest/gtest.h>
 
+#include "alloc/failslab.h"
 #include "tests/route/rt_router.h"
 
 namespace slabfwd::test {
@@ -213,6 +214,42 @@ TEST_F(route_gc, entries_of_neighbours_that_failed_go_periodically) {
     r.advance_ms(61 * 1000);
     r.burst_end();
     EXPECT_EQ(r.shard()->nr_cached, 0u);
+}
+
+// Whichever allocation fails while entries are made and others collected for them: the packet is
+// routed by other means or refused for a counted reason, and the shard is whole.
+TEST_F(route_gc, any_allocation_may_fail_while_entries_come_and_go) {
+    for (int admission : {0, 1}) {
+        r.limits(8, 16, 1);
+        r.n.ipv4.rt.gc_min_interval = 0;
+        r.n.ipv4.rt.admission = admission;
+        unsigned failed = 0, next = 0;
+        for (uint64_t nth = 1; nth <= 60; ++nth) {
+            r.advance_ms(1000);
+            fault_attr attr;
+            attr.nth = nth;
+            failslab_set(attr);
+            std::vector<std::string> got;
+            for (unsigned i = 0; i < 30; ++i, ++next) {
+                got.push_back(flow(next));
+                got.push_back(flow(next));
+                r.burst_end();
+            }
+            failed += failslab_stats().failed != 0;
+            failslab_off();
+            unsigned no_memory = 0;
+            for (const std::string& g : got) {
+                EXPECT_TRUE(g == WAY || g == "refused NOMEM" || g == "refused ROUTE_CACHE_FULL")
+                    << g;
+                EXPECT_TRUE(g == WAY || !admission) << "the next hop's entry stands in";
+                no_memory += g == "refused NOMEM";
+            }
+            EXPECT_LE(no_memory, 1u);
+            ASSERT_TRUE(rt_shard_is_valid(r.shard()));
+        }
+        EXPECT_GT(failed, 10u);
+        EXPECT_GT(r.stat(S::collected), 100u);
+    }
 }
 
 TEST_F(route_gc, score_and_expiry_rules) {

@@ -390,6 +390,33 @@ TEST(route, a_full_neighbour_table_gets_back_what_the_cache_holds) {
     r.burst_end();
 }
 
+// Hosts that do not exist are refused when too many are asked for; that is no reason to let go of
+// what the cache holds.
+TEST(route, a_scan_takes_nothing_from_the_cache) {
+    rt_router r;
+    r.setup(ROUTES);
+    r.arp().gc_thresh2 = r.arp().gc_thresh3 = 64;
+    for (int i = 1; i <= 20; ++i)
+        r.input("10.0.0.2", ("192.168.1." + std::to_string(i)).c_str());
+    ASSERT_EQ(r.shard()->nr_cached, 20u);
+    int refused = 0;
+    for (int i = 20; i < 220; ++i) {
+        const std::string addr = "10.0.1." + std::to_string(i);
+        r.input("10.0.0.2", addr.c_str());
+        sk_buff* skb = make_skb(udp_packet(ip("10.0.0.2"), ip(addr.c_str())), r.port("p0"));
+        skb_reset_network_header(skb);
+        neighbour* n = ip_neigh_for_gw(r.rt, skb);
+        refused += !n;
+        if (n)
+            neigh_event_send(n, nullptr);
+        consume_skb(skb);
+        r.burst_end();
+    }
+    EXPECT_EQ(refused, 200 - 32 - 16) << "half of the table, and what makes way in a jiffy";
+    EXPECT_EQ(r.shard()->nr_cached, 20u);
+    EXPECT_LE(r.arp().gc_entries, 64);
+}
+
 TEST(route, multipath_icmp_errors_choose_by_what_they_quote) {
     rt_router r;
     r.setup("route add 172.16.0.0/12 nexthop via 10.0.1.2 nexthop via 10.0.2.2");
