@@ -178,7 +178,7 @@ void router_stop(router& r) {
 }
 
 uint64_t router_held(const router& r) {
-    return uint64_t(r.n->arp_tbl->held.load(std::memory_order_relaxed)) + ip_frag_held(*r.n);
+    return uint64_t(neigh_held(*r.n)) + ip_frag_held(*r.n);
 }
 
 namespace {

@@ -91,10 +91,7 @@ int arp_constructor(neighbour* n) {
     return 0;
 }
 
-void arp_netdev_event(netdev_event event, net_device* dev) {
-    neigh_table* tbl = dev->nd_net->arp_tbl;
-    if (!tbl)
-        return;
+static void arp_table_event(neigh_table* tbl, netdev_event event, net_device* dev) {
     const in_device* in_dev = __in_dev_get_rcu(dev);
     switch (event) {
     case netdev_event::CHANGEADDR:
@@ -110,6 +107,12 @@ void arp_netdev_event(netdev_event event, net_device* dev) {
     default:
         return;
     }
+}
+
+void arp_netdev_event(netdev_event event, net_device* dev) {
+    for (neigh_table* tbl : {dev->nd_net->arp_tbl, dev->nd_net->nd_tbl})
+        if (tbl)
+            arp_table_event(tbl, event, dev);
 }
 
 // --- sending -------------------------------------------------------------------------------------

@@ -97,6 +97,12 @@ neighbour* ip_neigh_gw4(net_device* dev, be32_t daddr) {
     return n ? n : neigh_create_question(tbl, daddr, dev, false);
 }
 
+neighbour* ip_neigh_gw6(net_device* dev, be32_t key) {
+    neigh_table* tbl = dev->nd_net->nd_tbl;
+    neighbour* n = find(tbl, key, dev);
+    return n ? n : neigh_create(tbl, key, dev, false);
+}
+
 // --- life of an entry ----------------------------------------------------------------------------
 
 namespace {
@@ -175,7 +181,7 @@ neighbour* ___neigh_create(neigh_table* tbl, be32_t key, net_device* dev, uint8_
     n->primary_key = key;
     n->dev = dev;
     neighbour* rc = nullptr;
-    *err = arp_constructor(n);
+    *err = tbl->constructor(n);
     if (!*err) {
         n->confirmed = jiffies() - (jiffies_t(n->parms->base_reachable_time.get()) << 1);
         spin_guard guard(tbl->lock);

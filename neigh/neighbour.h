@@ -15,6 +15,9 @@
 // timer and the routes bound to the entry. Origin: include/net/neighbour.h, net/core/neighbour.c.
 #pragma once
 
+#include <array>
+#include <vector>
+
 #include "alloc/kmem_cache.h"
 #include "neigh/netdevice.h"
 #include "neigh/skbuff.h"
@@ -137,6 +140,9 @@ struct neigh_hash_table {
 /// The table of one net. Origin: struct neigh_table.
 struct neigh_table {
     net* nd_net = nullptr;
+    int (*constructor)(neighbour*) = nullptr; ///< arp_constructor, ndisc_constructor
+    /// Addresses by key, less one: nd_tbl's; the control thread's. See ndisc.h.
+    std::vector<std::array<uint8_t, 16>> in6;
     neigh_parms parms; ///< default, copied for each new device
     sysctl_int gc_interval{int(30 * HZ)}, gc_thresh1{128}, gc_thresh2{512}, gc_thresh3{1024};
     sysctl_int gc_stale_time_default{int(60 * HZ)};
@@ -190,10 +196,10 @@ inline bool neigh_tryget(neighbour* n) {
 /// neigh_release.
 void neigh_release(neighbour* n);
 
-/// Makes the ARP table of a net: before its devices are registered. net.arp_tbl is set; "arp_cache"
-/// is made when this is the first net. 0 or -ENOMEM. Origin: neigh_table_init, arp_init.
+/// Makes the tables of a net: before its devices are registered. net.arp_tbl and net.nd_tbl are set;
+/// "arp_cache" is made when this is the first net. 0 or -ENOMEM. Origin: neigh_table_init, arp_init.
 int neigh_table_init(net& n);
-/// Frees the table, its entries and held packets; after the workers have stopped and routes have
+/// Frees the tables, their entries and held packets; after the workers have stopped and routes have
 /// given their neighbours back. An entry that somebody still holds is reported and leaks.
 void neigh_table_clear(net& n);
 /// Parameters of a device: a copy of the default. Null when out of memory. Origin:
@@ -222,6 +228,8 @@ inline bool neigh_table_full(const neigh_table* tbl) {
 /// For a gateway or an on-link destination, under RCU, no reference; made when missing. Origin:
 /// ip_neigh_for_gw.
 neighbour* ip_neigh_gw4(net_device* dev, be32_t daddr);
+/// The same for an IPv6 gateway by its key in net.nd_tbl.
+neighbour* ip_neigh_gw6(net_device* dev, be32_t key);
 
 /// Sends skb (IP header at data) through n: header added and transmitted, or queued, or dropped and
 /// counted. Consumes skb. Origin: neigh_output.
@@ -248,12 +256,21 @@ void neigh_confirm(neighbour* n);
 void neigh_changeaddr(neigh_table* tbl, net_device* dev);
 void neigh_ifdown(neigh_table* tbl, net_device* dev);
 void neigh_carrier_down(neigh_table* tbl, net_device* dev);
+/// The device went down: in all tables of its net.
+void neigh_ifdown_all(net& n, net_device* dev);
+/// Packets that wait in all entries of a net's tables.
+int neigh_held(const net& n);
 
 /// Control thread: `ip neigh` add/replace/change/append and del. lladdr null: none given.
 /// create, exclusive, replace are NLM_F_CREATE, _EXCL, _REPLACE: add = create + exclusive, change =
 /// replace, replace = create + replace, append = create. With NTF_PROXY a proxy entry (dev may then
 /// be null). 0 or -errno: -EEXIST, -ENOENT, -EINVAL (no device, no address), -ENOBUFS (table full,
 /// out of memory).
+int neigh_add(neigh_table* tbl, net_device* dev, be32_t dst, const uint8_t* lladdr, uint8_t state,
+              bool create, bool exclusive, uint8_t ntf_flags, bool replace = true,
+              uint8_t protocol = 0);
+int neigh_delete(neigh_table* tbl, net_device* dev, be32_t dst, uint8_t ntf_flags = 0);
+/// The same in the net's ARP table.
 int neigh_add(net& n, net_device* dev, be32_t dst, const uint8_t* lladdr, uint8_t state,
               bool create, bool exclusive, uint8_t ntf_flags, bool replace = true,
               uint8_t protocol = 0);

@@ -12,6 +12,7 @@
 #include <new>
 
 #include "neigh/arp.h"
+#include "neigh/ndisc.h"
 
 namespace slabfwd {
 
@@ -65,19 +66,24 @@ unsigned neigh_parms_bit(sysctl_int neigh_parms::*field) {
 
 // --- set-up --------------------------------------------------------------------------------------
 
-int neigh_table_init(net& n) {
+static void neigh_table_free(neigh_table* tbl) {
+    neigh_hash_free(tbl->nht);
+    tbl->~neigh_table();
+    kfree(tbl);
+}
+
+static neigh_table* neigh_table_alloc(net& n, int (*constructor)(neighbour*)) {
     void* mem = kmalloc(sizeof(neigh_table), GFP_KERNEL);
     if (!mem)
-        return -ENOMEM;
+        return nullptr;
     auto* tbl = new (mem) neigh_table;
     tbl->nd_net = &n;
+    tbl->constructor = constructor;
     tbl->nht = neigh_hash_alloc(NEIGH_HASH_SHIFT, get_random_u32());
     tbl->cache = tbl->nht ? arp_cache_get() : nullptr;
     if (!tbl->cache) {
-        neigh_hash_free(tbl->nht);
-        tbl->~neigh_table();
-        kfree(tbl);
-        return -ENOMEM;
+        neigh_table_free(tbl);
+        return nullptr;
     }
     tbl->parms.reachable_time = neigh_rand_reach_time(tbl->parms.base_reachable_time);
     tbl->last_flush = tbl->last_rand = jiffies();
@@ -85,25 +91,50 @@ int neigh_table_init(net& n) {
     tbl->proxy_timer.function = neigh_proxy_process;
     mod_timer_on(n.softnet[0]->timers, &tbl->gc_work,
                  jiffies() + jiffies_t(tbl->parms.reachable_time.get()));
-    n.arp_tbl = tbl;
+    return tbl;
+}
+
+int neigh_table_init(net& n) {
+    n.arp_tbl = neigh_table_alloc(n, arp_constructor);
+    n.nd_tbl = n.arp_tbl ? neigh_table_alloc(n, ndisc_constructor) : nullptr;
+    if (!n.nd_tbl) {
+        neigh_table_clear(n);
+        return -ENOMEM;
+    }
     register_netdevice_notifier(n, arp_netdev_event);
     return 0;
 }
 
-void neigh_table_clear(net& n) {
-    neigh_table* tbl = n.arp_tbl;
+static void neigh_table_clear(net& n, neigh_table** slot) {
+    neigh_table* tbl = *slot;
     if (!tbl)
         return;
     del_timer(&tbl->gc_work);
     neigh_ifdown(tbl, nullptr);
     rcu_barrier_all(n);
-    n.arp_tbl = nullptr;
+    *slot = nullptr;
     if (int left = tbl->entries.load(std::memory_order_relaxed))
         net_warn_ratelimited("neighbour leakage: %d entries are still held", left);
-    neigh_hash_free(tbl->nht);
-    tbl->~neigh_table();
-    kfree(tbl);
+    neigh_table_free(tbl);
     arp_cache_put();
+}
+
+void neigh_table_clear(net& n) {
+    neigh_table_clear(n, &n.nd_tbl);
+    neigh_table_clear(n, &n.arp_tbl);
+}
+
+void neigh_ifdown_all(net& n, net_device* dev) {
+    for (neigh_table* tbl : {n.arp_tbl, n.nd_tbl})
+        if (tbl)
+            neigh_ifdown(tbl, dev);
+}
+
+int neigh_held(const net& n) {
+    int held = 0;
+    for (const neigh_table* tbl : {n.arp_tbl, n.nd_tbl})
+        held += tbl ? tbl->held.load(std::memory_order_relaxed) : 0;
+    return held;
 }
 
 void neigh_changeaddr(neigh_table* tbl, net_device* dev) {
@@ -192,9 +223,9 @@ int neigh_use(neighbour* n) {
 }
 
 /// The entry to change: found, or made when `create` says so. With a reference, or null and *err.
-neighbour* neigh_add_target(net& n, net_device* dev, be32_t dst, uint8_t state, bool create,
+neighbour* neigh_add_target(neigh_table* tbl, net_device* dev, be32_t dst, uint8_t state, bool create,
                             bool exclusive, uint8_t ntf_flags, int* err) {
-    if (neighbour* found = neigh_lookup(n.arp_tbl, dst, dev)) {
+    if (neighbour* found = neigh_lookup(tbl, dst, dev)) {
         if (!exclusive)
             return found;
         neigh_release(found);
@@ -205,20 +236,20 @@ neighbour* neigh_add_target(net& n, net_device* dev, be32_t dst, uint8_t state, 
         *err = -ENOENT;
         return nullptr;
     }
-    return ___neigh_create(n.arp_tbl, dst, dev, ntf_flags & NTF_EXT_LEARNED,
+    return ___neigh_create(tbl, dst, dev, ntf_flags & NTF_EXT_LEARNED,
                            neigh_exempt_from_gc(state, ntf_flags), true, err);
 }
 
 } // namespace
 
-int neigh_add(net& n, net_device* dev, be32_t dst, const uint8_t* lladdr, uint8_t state,
+int neigh_add(neigh_table* tbl, net_device* dev, be32_t dst, const uint8_t* lladdr, uint8_t state,
               bool create, bool exclusive, uint8_t ntf_flags, bool replace, uint8_t protocol) {
     if (ntf_flags & NTF_PROXY)
-        return pneigh_create(n.arp_tbl, dst, dev, ntf_flags, protocol, state & NUD_PERMANENT);
+        return pneigh_create(tbl, dst, dev, ntf_flags, protocol, state & NUD_PERMANENT);
     if (!dev)
         return -EINVAL;
     int err = 0;
-    neighbour* neigh = neigh_add_target(n, dev, dst, state, create, exclusive, ntf_flags, &err);
+    neighbour* neigh = neigh_add_target(tbl, dev, dst, state, create, exclusive, ntf_flags, &err);
     if (!neigh)
         return err;
     const bool override = replace || (create && exclusive); // a fresh entry always takes it all
@@ -232,7 +263,7 @@ int neigh_add(net& n, net_device* dev, be32_t dst, const uint8_t* lladdr, uint8_
                            NEIGH_UPDATE_F_ADMIN | (override ? NEIGH_UPDATE_F_OVERRIDE : 0));
     // A refused command leaves nothing behind: an entry that was made for it goes again.
     if (err && neigh->nud_state == NUD_NONE) {
-        spin_guard guard(n.arp_tbl->lock);
+        spin_guard guard(tbl->lock);
         neigh_release(neigh);
         neigh_remove_one(neigh);
         return err;
@@ -242,12 +273,12 @@ int neigh_add(net& n, net_device* dev, be32_t dst, const uint8_t* lladdr, uint8_
     return err;
 }
 
-int neigh_delete(net& n, net_device* dev, be32_t dst, uint8_t ntf_flags) {
+int neigh_delete(neigh_table* tbl, net_device* dev, be32_t dst, uint8_t ntf_flags) {
     if (ntf_flags & NTF_PROXY)
-        return pneigh_delete(n.arp_tbl, dst, dev);
+        return pneigh_delete(tbl, dst, dev);
     if (!dev)
         return -EINVAL;
-    neighbour* neigh = neigh_lookup(n.arp_tbl, dst, dev);
+    neighbour* neigh = neigh_lookup(tbl, dst, dev);
     if (!neigh)
         return -ENOENT;
     int err =
@@ -257,19 +288,29 @@ int neigh_delete(net& n, net_device* dev, be32_t dst, uint8_t ntf_flags) {
     sk_buff_head waiting;
     bool evicted = false;
     {
-        spin_guard table_guard(n.arp_tbl->lock);
+        spin_guard table_guard(tbl->lock);
         spin_guard guard(neigh->lock);
         if (!neigh->dead) {
             neigh_evict(neigh, &waiting);
             evicted = true;
         }
     }
-    neigh_unhold(n.arp_tbl, int(waiting.qlen));
+    neigh_unhold(tbl, int(waiting.qlen));
     skb_queue_purge_reason(&waiting, skb_drop_reason::QUEUE_PURGE);
     if (evicted)
         neigh_release(neigh);
     neigh_release(neigh);
     return err;
+}
+
+int neigh_add(net& n, net_device* dev, be32_t dst, const uint8_t* lladdr, uint8_t state,
+              bool create, bool exclusive, uint8_t ntf_flags, bool replace, uint8_t protocol) {
+    return neigh_add(n.arp_tbl, dev, dst, lladdr, state, create, exclusive, ntf_flags, replace,
+                     protocol);
+}
+
+int neigh_delete(net& n, net_device* dev, be32_t dst, uint8_t ntf_flags) {
+    return neigh_delete(n.arp_tbl, dev, dst, ntf_flags);
 }
 
 // --- walks and checks ----------------------------------------------------------------------------

@@ -115,6 +115,7 @@ struct net {
     std::vector<netdev_notifier> netdev_chain;
     net_device* loopback_dev = nullptr;
     neigh_table* arp_tbl = nullptr;
+    neigh_table* nd_tbl = nullptr; ///< see ndisc.h
     nf_net* nf = nullptr;
     netns_ipv4 ipv4;
 

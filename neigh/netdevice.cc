@@ -98,14 +98,12 @@ void unregister_netdevice(net_device* dev) {
     rcu_assign_pointer(n.devs[size_t(dev->ifindex)], nullptr);
     if (n.loopback_dev == dev)
         n.loopback_dev = nullptr;
-    if (n.arp_tbl)
-        neigh_ifdown(n.arp_tbl, dev);
+    neigh_ifdown_all(n, dev);
     in_device* in_dev = dev->ip_ptr;
     rcu_assign_pointer(dev->ip_ptr, nullptr);
     synchronize_rcu(n);
     // A burst that was under way may have made a neighbour between the flush and now.
-    if (n.arp_tbl)
-        neigh_ifdown(n.arp_tbl, dev);
+    neigh_ifdown_all(n, dev);
     in_dev->~in_device();
     kfree(in_dev);
     if (dev->arp_parms)
@@ -146,7 +144,7 @@ int dev_change_flags(net_device* dev, int flags, int mask) {
 }
 
 int dev_set_mtu(net_device* dev, int mtu) {
-    if (mtu < ETH_MIN_MTU || mtu > ETH_MAX_MTU)
+    if (mtu < ETH_MIN_MTU || (mtu > ETH_MAX_MTU && !dev->vrf_table))
         return -EINVAL;
     if (mtu == dev->mtu)
         return 0;

@@ -23,7 +23,7 @@ constexpr unsigned IFNAMSIZ_ = 16, MAX_NETDEV = 256; ///< ifindex is 1..255
 
 constexpr int IFF_UP = 0x1, IFF_BROADCAST = 0x2, IFF_LOOPBACK = 0x8, IFF_POINTOPOINT = 0x10,
               IFF_RUNNING = 0x40, IFF_NOARP = 0x80, IFF_PROMISC = 0x100, IFF_ALLMULTI = 0x200,
-              IFF_MULTICAST = 0x1000, IFF_LOWER_UP = 0x10000;
+              IFF_MASTER = 0x400, IFF_MULTICAST = 0x1000, IFF_LOWER_UP = 0x10000;
 
 /// What the driver of a device does. All take packets of this net's slots only.
 struct net_device_ops {
@@ -58,7 +58,7 @@ struct net_device {
     in_device* ip_ptr = nullptr;             ///< RCU; made with the device, see inetdevice.h
     struct neigh_parms* arp_parms = nullptr; ///< made with the device, see neighbour.h
     void* priv = nullptr;                    ///< the driver's (dataplane/port)
-    int master_ifindex = 0;                  ///< VRF the device is enslaved to, else 0
+    sysctl_int master_ifindex{0};            ///< VRF the device is enslaved to, else 0
     uint32_t vrf_table = 0; ///< a VRF device: the routing table of its domain, else 0
     int flags_changed = 0;  ///< during netdev_event::CHANGE: which flags
     rcu_head rcu;
@@ -95,7 +95,16 @@ void unregister_netdevice(net_device* dev);
 int dev_get_flags(const net_device* dev);
 
 /// Events on devices and addresses, in the kernel's words (include/linux/netdevice.h NETDEV_*).
-enum class netdev_event : uint8_t { UP, DOWN, CHANGE, CHANGEMTU, CHANGEADDR, REGISTER, UNREGISTER };
+enum class netdev_event : uint8_t {
+    UP,
+    DOWN,
+    CHANGE,
+    CHANGEMTU,
+    CHANGEADDR,
+    REGISTER,
+    UNREGISTER,
+    CHANGEUPPER, ///< joined or left a VRF
+};
 using netdev_notifier = void (*)(netdev_event event, net_device* dev);
 /// Registers for events; called in order of registration on the control thread. At start only.
 void register_netdevice_notifier(net& n, netdev_notifier fn);

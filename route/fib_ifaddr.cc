@@ -120,8 +120,7 @@ void fib_disable_ip(net_device* dev, netdev_event event, bool force) {
         fib_flush(n);
     else
         rt_cache_flush(n);
-    if (n.arp_tbl)
-        neigh_ifdown(n.arp_tbl, dev);
+    neigh_ifdown_all(n, dev);
 }
 
 void netdev_up(net_device* dev, in_device* in_dev) {
@@ -237,6 +236,9 @@ void fib_netdev_event(netdev_event event, net_device* dev) {
         break;
     case netdev_event::CHANGEMTU:
         rt_cache_flush(n);
+        break;
+    case netdev_event::CHANGEUPPER: // all its routes are of the other domain
+        fib_disable_ip(dev, netdev_event::DOWN, true);
         break;
     default:
         break;

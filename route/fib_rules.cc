@@ -273,7 +273,7 @@ fib_rule_config config_of(const fib_rule* r) {
 } // namespace
 
 int l3mdev_master_ifindex(const net_device* dev) {
-    return dev->vrf_table ? dev->ifindex : dev->master_ifindex;
+    return dev->vrf_table ? dev->ifindex : dev->master_ifindex.get();
 }
 
 uint32_t l3mdev_fib_table(const net_device* dev) {

@@ -90,12 +90,18 @@ flow_keys flow_keys_of(const flowi4* fl4) {
             .proto = fl4->flowi4_proto};
 }
 
+/// The gateway's neighbour, if there is one.
+const neighbour* gateway_neighbour(const fib_nh& nh) {
+    const net& n = *nh.fib_nh_dev->nd_net;
+    return nh.gw_family == AF_INET_ ? __neigh_lookup_noref(n.arp_tbl, nh.fib_nh_gw4, nh.fib_nh_dev)
+                                    : __neigh_lookup_noref(n.nd_tbl, nh.gw6_key, nh.fib_nh_dev);
+}
+
 /// Is the gateway's neighbour good, as far as it is known? Origin: fib_good_nh.
 bool fib_good_nh(const fib_nh& nh) {
-    if (nh.fib_nh_scope != RT_SCOPE_LINK || nh.gw_family != AF_INET_)
+    if (nh.fib_nh_scope != RT_SCOPE_LINK || !nh.gw_family)
         return true;
-    const neighbour* n =
-        __neigh_lookup_noref(nh.fib_nh_dev->nd_net->arp_tbl, nh.fib_nh_gw4, nh.fib_nh_dev);
+    const neighbour* n = gateway_neighbour(nh);
     return !n || (n->nud_state.load(std::memory_order_relaxed) & NUD_VALID);
 }
 
@@ -109,10 +115,7 @@ struct default_candidates {
     /// True when fi, number `order` of the group, may be taken.
     bool alive(fib_info* fi, int order) {
         const fib_nh& nh = fi->fib_nh_[0];
-        const neighbour* n =
-            nh.gw_family == AF_INET_
-                ? __neigh_lookup_noref(nh.fib_nh_dev->nd_net->arp_tbl, nh.fib_nh_gw4, nh.fib_nh_dev)
-                : nullptr;
+        const neighbour* n = gateway_neighbour(nh);
         if (!n)
             return true;
         const uint8_t state = n->nud_state.load(std::memory_order_relaxed);

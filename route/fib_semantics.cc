@@ -14,6 +14,7 @@
 #include <span>
 
 #include "alloc/kmalloc.h"
+#include "neigh/ndisc.h"
 #include "route/fib_lookup.h"
 
 namespace slabfwd {
@@ -181,7 +182,7 @@ void fib_info_fill(net& n, fib_info* fi, const fib_config& cfg, int nhs) {
     fi->mtu_locked = cfg.fc_mtu_locked;
 }
 
-int fib_nh_init(fib_info* fi, fib_nh* nh, const fib_nh_config& cfg, netlink_ext_ack* extack) {
+int fib_nh_init(net& n, fib_info* fi, fib_nh* nh, const fib_nh_config& cfg, netlink_ext_ack* extack) {
     nh->nh_parent = fi;
     if (cfg.flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) {
         NL_SET_ERR_MSG(extack, "Invalid flags for nexthop - can not contain DEAD or LINKDOWN");
@@ -202,6 +203,8 @@ int fib_nh_init(fib_info* fi, fib_nh* nh, const fib_nh_config& cfg, netlink_ext_
     } else if (cfg.has_gw6) {
         nh->gw_family = AF_INET6_;
         memcpy(nh->gw6, cfg.gw6, sizeof(nh->gw6));
+        if (n.nd_tbl)
+            nh->gw6_key = in6_key(n, nh->gw6);
     }
     return 0;
 }
@@ -220,11 +223,11 @@ int fib_info_alloc_slots(const net& n, fib_info* fi) {
     return ok ? 0 : -ENOBUFS;
 }
 
-int init_nexthops(fib_info* fi, const fib_config& cfg, netlink_ext_ack* extack) {
+int init_nexthops(net& n, fib_info* fi, const fib_config& cfg, netlink_ext_ack* extack) {
     const fib_nh_config none{};
     for (int i = 0; i < fi->fib_nhs; ++i) {
         const fib_nh_config& nhc = cfg.nexthops.empty() ? none : cfg.nexthops[size_t(i)];
-        if (int err = fib_nh_init(fi, &fi->fib_nh_[i], nhc, extack))
+        if (int err = fib_nh_init(n, fi, &fi->fib_nh_[i], nhc, extack))
             return err;
     }
     if (fi->fib_nhs == 1) // the route's flags are its only next hop's
@@ -303,7 +306,7 @@ int check_fib_info(net& n, fib_info* fi, const fib_config& cfg, netlink_ext_ack*
 int resolve_fib_info(net& n, fib_info* fi, const fib_config& cfg, int nhs,
                      netlink_ext_ack* extack) {
     fib_info_fill(n, fi, cfg, nhs);
-    int err = init_nexthops(fi, cfg, extack);
+    int err = init_nexthops(n, fi, cfg, extack);
     return err ? err : check_fib_info(n, fi, cfg, extack);
 }
 

@@ -56,6 +56,7 @@ struct fib_nh {
     be32_t fib_nh_gw4{};   ///< 0: on link
     uint8_t gw_family = 0; ///< 0, AF_INET or AF_INET6
     uint8_t gw6[16] = {};
+    be32_t gw6_key{}; ///< what gw6 is called in net.nd_tbl
     uint8_t fib_nh_scope = 0;
     sysctl_int fib_nh_flags{0}; ///< RTNH_F_*
     int fib_nh_weight = 1;

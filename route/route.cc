@@ -412,12 +412,13 @@ bool rt_usable(const rtable* rt, jiffies_t now) {
     return !rt->dst.neighbour || rt_neigh_valid(rt->dst.neighbour);
 }
 
-neighbour* rt_resolved_neighbour(net_device* dev, be32_t nexthop) {
-    neigh_table* tbl = dev->nd_net->arp_tbl;
-    neighbour* n = __neigh_lookup_noref(tbl, neigh_key(dev, nexthop), dev);
+neighbour* rt_resolved_neighbour(net_device* dev, be32_t nexthop, bool gw6) {
+    neigh_table* tbl = gw6 ? dev->nd_net->nd_tbl : dev->nd_net->arp_tbl;
+    const be32_t key = gw6 ? nexthop : neigh_key(dev, nexthop);
+    neighbour* n = __neigh_lookup_noref(tbl, key, dev);
     if (!n || !(n->nud_state.load(std::memory_order_relaxed) & NUD_VALID))
         return nullptr;
-    n = neigh_lookup(tbl, neigh_key(dev, nexthop), dev);
+    n = neigh_lookup(tbl, key, dev);
     if (n && n->dead.load(std::memory_order_relaxed)) {
         neigh_release(n);
         return nullptr;
@@ -429,10 +430,11 @@ int arp_bind_neighbour(rtable* rt) {
     if (rt->dst.neighbour)
         return 0;
     net_device* dev = rt->dst.dev;
-    be32_t key = neigh_key(dev, rt->rt_gateway);
-    neighbour* n = neigh_lookup(dev->nd_net->arp_tbl, key, dev);
+    neigh_table* tbl = rt->rt_gw6 ? dev->nd_net->nd_tbl : dev->nd_net->arp_tbl;
+    be32_t key = rt->rt_gw6 ? rt->rt_gateway : neigh_key(dev, rt->rt_gateway);
+    neighbour* n = neigh_lookup(tbl, key, dev);
     if (!n)
-        n = neigh_create_question(dev->nd_net->arp_tbl, key, dev, true);
+        n = neigh_create_question(tbl, key, dev, true);
     if (!n)
         return -ENOBUFS;
     rt->dst.neighbour = n;
@@ -446,11 +448,14 @@ neighbour* ip_neigh_for_gw(rtable* rt, sk_buff* skb) {
         rt_remove(shard, rt); // a failed neighbour unbinds; this packet still has the entry
     if (n && !n->dead.load(std::memory_order_relaxed))
         return n;
-    be32_t nexthop = rt_nexthop(rt, ip_hdr(skb)->daddr);
-    n = ip_neigh_gw4(rt->dst.dev, nexthop);
+    auto find_or_make = [&] {
+        return rt->rt_gw6 ? ip_neigh_gw6(rt->dst.dev, rt->rt_gateway)
+                          : ip_neigh_gw4(rt->dst.dev, rt_nexthop(rt, ip_hdr(skb)->daddr));
+    };
+    n = find_or_make();
     if (n || !rt_may_shrink_neighbours(rt->dst.dev) || !rt_shrink_neighbours(shard))
         return n;
-    n = ip_neigh_gw4(rt->dst.dev, nexthop);
+    n = find_or_make();
     if (!n)
         net_warn_ratelimited("Neighbour table overflow.");
     return n;

@@ -68,6 +68,7 @@ struct alignas(64) rtable {
     bool rt_shared;         ///< a next hop's own entry (or one of rt_own): many flows use it, so that what
                             ///< belongs to a flow is not in it (rt_dst, rt_src, rt_iif, RTCF_DOREDIRECT are 0)
     bool rt_uses_gateway;
+    bool rt_gw6;            ///< rt_gateway is an IPv6 one: a key of net.nd_tbl (rt_gw_family)
     bool rt_neigh_lent;     ///< dst.neighbour is no reference any more: good to the end of the burst (RCU)
     int rt_iif;             ///< where it came in (0: made here)
     be32_t rt_dst, rt_src;  ///< resolved destination and source (output: chosen source)
@@ -102,7 +103,7 @@ inline rtable* skb_rtable(const sk_buff* skb) { return skb->dst ? rt_from_dst(sk
 void skb_rtable_set(sk_buff* skb, rtable* rt);
 /// The next hop of a packet on rt. Origin: rt_nexthop.
 inline be32_t rt_nexthop(const rtable* rt, be32_t daddr) {
-    return rt->rt_uses_gateway ? rt->rt_gateway : daddr;
+    return rt->rt_uses_gateway && !rt->rt_gw6 ? rt->rt_gateway : daddr;
 }
 
 constexpr unsigned RT_OWN_MAX = 8;

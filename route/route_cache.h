@@ -73,6 +73,7 @@ struct rt_decision {
     bool uses_gateway = false;
     bool cacheable = true; ///< depends on nothing but the key
     bool shareable = true; ///< another flow with the same next hop may use the same entry
+    bool gw6 = false;      ///< gateway is a key of net.nd_tbl
     be32_t gateway{};      ///< when uses_gateway
     be32_t src{};          ///< source (output: chosen)
     inet_peer_learned learned;
@@ -116,7 +117,7 @@ void rt_remove(rt_hash_shard* shard, rtable* rt);
 /// rt may carry a packet: its neighbour is there and valid, what it learned has not expired.
 bool rt_usable(const rtable* rt, jiffies_t now);
 /// A valid neighbour of rt's next hop, with a reference; null when there is none (yet).
-neighbour* rt_resolved_neighbour(net_device* dev, be32_t nexthop);
+neighbour* rt_resolved_neighbour(net_device* dev, be32_t nexthop, bool gw6);
 /// True when entries of this kind are bound to a neighbour.
 inline bool rt_needs_neighbour(const rtable* rt) {
     return rt->rt_type == RTN_UNICAST && !rt->dst.error;

@@ -36,7 +36,7 @@ void row_fill(rt_cache_row* row, const rtable* rt, net& n) {
     *row = {};
     std::memcpy(row->iface, rt->dst.dev->name, IFNAMSIZ_);
     row->dst = rt->rt_dst;
-    row->gateway = rt->rt_gateway;
+    row->gateway = rt->rt_gw6 ? be32_t{} : rt->rt_gateway;
     row->src = rt->rt_src;
     row->spec_dst = rt->rt_spec_dst ? rt->rt_spec_dst : forward_spec_dst(n, rt);
     row->flags = rt->rt_flags;

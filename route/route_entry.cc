@@ -28,7 +28,7 @@ bool rt_same(const rtable* rt, const rt_decision& d) {
     return rt->fi == d.fi && rt->dst.dev == d.dev && rt->rt_type == d.type &&
            rt->dst.error == d.error && rt->dst.input == d.input && rt->dst.output == d.output &&
            rt->rt_uses_gateway == d.uses_gateway &&
-           (!d.uses_gateway || rt->rt_gateway == d.gateway) && rt->rt_is_input == d.is_input &&
+           (!d.uses_gateway || (rt->rt_gateway == d.gateway && rt->rt_gw6 == d.gw6)) && rt->rt_is_input == d.is_input &&
            !((rt->rt_flags ^ d.flags) & RTCF_SHARED);
 }
 
@@ -75,6 +75,7 @@ void rt_fill(rtable* rt, const rt_decision& d, bool shared) {
     rt->rt_cached = false;
     rt->rt_shared = shared;
     rt->rt_uses_gateway = d.uses_gateway;
+    rt->rt_gw6 = d.gw6;
     rt->rt_neigh_lent = false;
     rt->rt_iif = shared ? 0 : d.iif;
     rt->rt_dst = shared ? be32_t{} : d.key.daddr;
@@ -111,13 +112,14 @@ rtable* rt_dst_alloc(rt_hash_shard* shard, const rt_decision& d, uint16_t dst_fl
 neighbour* rt_decided_neighbour(const rt_hash_shard* shard, const rt_decision& d) {
     if (d.uses_gateway && d.is_input && d.nh->nh_rth_input) {
         const rtable* own = d.nh->nh_rth_input[shard->sd->cpu];
-        if (own && own->rt_uses_gateway && own->rt_gateway == d.gateway && own->dst.dev == d.dev &&
+        if (own && own->rt_uses_gateway && own->rt_gateway == d.gateway && own->rt_gw6 == d.gw6 &&
+            own->dst.dev == d.dev &&
             own->dst.neighbour && rt_usable(own, shard->sd->jiffies)) {
             neigh_clone(own->dst.neighbour);
             return own->dst.neighbour;
         }
     }
-    return rt_resolved_neighbour(d.dev, d.uses_gateway ? d.gateway : d.key.daddr);
+    return rt_resolved_neighbour(d.dev, d.uses_gateway ? d.gateway : d.key.daddr, d.gw6);
 }
 
 // A new entry of the cache; null: the packet has to do without (then *refused tells whether it
@@ -169,7 +171,7 @@ void rt_shared_bind(rtable* rt) {
         return;
     if (had)
         neigh_release(rt->dst.neighbour);
-    rt->dst.neighbour = rt_resolved_neighbour(rt->dst.dev, rt->rt_gateway);
+    rt->dst.neighbour = rt_resolved_neighbour(rt->dst.dev, rt->rt_gateway, rt->rt_gw6);
     if (had || rt->dst.neighbour)
         rt_set_plain(rt);
 }

@@ -324,7 +324,7 @@ void ip_rt_redirect(sk_buff* skb, be32_t old_gw, be32_t daddr, be32_t saddr, uin
     int err = 0;
     flowi4 asked = fl4;
     const rtable* rt = ip_route_output_key(n, &asked, &err);
-    if (!rt || !in_dev || !rt->rt_uses_gateway || rt->rt_gateway != old_gw)
+    if (!rt || !in_dev || !rt->rt_uses_gateway || rt->rt_gw6 || rt->rt_gateway != old_gw)
         return;
     if (!redirect_believed(n, in_dev, old_gw, new_gw)) {
         if (IN_DEV_LOG_MARTIANS(in_dev))

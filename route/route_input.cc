@@ -308,11 +308,13 @@ void rt_set_nexthop(net& n, rt_decision* d, const fib_result& res, be32_t daddr)
     d->scope = res.scope;
     d->table_id = res.tb_id;
     be32_t gw = nh->gw_family == AF_INET_ ? nh->fib_nh_gw4 : be32_t{};
-    d->uses_gateway = gw && nh->fib_nh_scope == RT_SCOPE_LINK;
-    d->gateway = gw;
+    const bool gw6 = nh->gw_family == AF_INET6_;
+    d->uses_gateway = (gw || gw6) && nh->fib_nh_scope == RT_SCOPE_LINK;
+    d->gw6 = d->uses_gateway && gw6;
+    d->gateway = gw6 ? nh->gw6_key : gw;
     d->peer_genid = n.ipv4.peers->learned_genid.load(std::memory_order_acquire);
     d->learned = inet_peer_find_learned(n, daddr, nh->fib_nh_oif, gw);
-    if (unlikely(bool(d->learned.gateway)) && d->uses_gateway) {
+    if (unlikely(bool(d->learned.gateway)) && d->uses_gateway && !gw6) {
         d->gateway = d->learned.gateway;
         d->flags |= RTCF_REDIRECTED;
     }

@@ -160,7 +160,7 @@ void to_local(rt_output& out) {
     const fib_nh* nh = out.res.nh();
     if (!fl4->saddr)
         fl4->saddr = out.res.fi->fib_prefsrc ? out.res.fi->fib_prefsrc : fl4->daddr;
-    int master = nh->fib_nh_dev ? nh->fib_nh_dev->master_ifindex : 0;
+    int master = nh->fib_nh_dev ? nh->fib_nh_dev->master_ifindex.get() : 0;
     net_device* l3mdev = master ? dev_get_by_index(out.n, master) : nullptr;
     out.dev_out = l3mdev ? l3mdev : out.n.loopback_dev;
     out.orig_oif = nh->fib_nh_oif;

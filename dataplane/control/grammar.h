@@ -27,6 +27,7 @@ enum class takes : uint8_t {
     broadcast, ///< IPv4 address, or + or -: by the prefix length
     prefix,    ///< IPv4 prefix or address; "default", "any", "all"
     gateway,   ///< IPv4 address, or "inet A", or "inet6 A"
+    neighbour, ///< IPv4 or IPv6 address
     mac,       ///< Ethernet address
     u8,
     u16,

@@ -34,7 +34,9 @@ bool take_option(command& c, std::span<const std::string> words, size_t* at) {
     ip_command_options& o = c.opt;
     if (option == "4")
         o.family = AF_INET;
-    else if (option == "6" || option == "0" || option == "M" || option == "B")
+    else if (option == "6")
+        o.family = AF_INET6;
+    else if (option == "0" || option == "M" || option == "B")
         return c.unsupported(words[*at], "Only IPv4 is known here");
     else if (option.empty())
         return c.fail(255, words[*at],
@@ -42,9 +44,9 @@ bool take_option(command& c, std::span<const std::string> words, size_t* at) {
     else if (matches(option, "family")) {
         if (++*at == words.size())
             return c.incomplete(words[*at - 1]);
-        if (words[*at] != "inet")
+        if (words[*at] != "inet" && words[*at] != "inet6")
             return c.unsupported(words[*at], "Only IPv4 is known here");
-        o.family = AF_INET;
+        o.family = words[*at] == "inet" ? AF_INET : AF_INET6;
     } else if (option == "h" || matches(option, "human-readable"))
         o.human = true;
     else if (matches(option, "stats") || matches(option, "statistics"))
@@ -111,6 +113,8 @@ bool ip_command(command& c, std::span<const std::string> words) {
                                       o->unknown));
         ++at;
     }
+    if (c.opt.family == AF_INET6 && std::string_view(o->unknown) != "neigh")
+        return c.unsupported("-6", "Of IPv6 only neighbours are known here");
     words = words.subspan(at);
     if ((v->needs_words && words.empty()) || (!words.empty() && words[0] == "help"))
         return c.fail(255, v->name, "Usage: " + usage_of(*o, *v));

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// `ip link show` and `ip link set`. Several changes of one line are made together or not at all:
-// what can be checked is checked first, and a change that the driver refuses takes back those
-// before it. Threads: control thread under rtnl. Origin: iproute2's ip/iplink.c, ip/ipaddress.c
-// (print_linkinfo).
+// `ip link show`, `ip link set`, and `ip link add|del` for VRFs. Several changes of one line are
+// made together or not at all: what can be checked is checked first, and a change that the driver
+// refuses takes back those before it. Threads: control thread under rtnl. Origin: iproute2's
+// ip/iplink.c, ip/ipaddress.c (print_linkinfo).
 #include "dataplane/control/ip_link.h"
 
 #include <cerrno>
 
 #include "dataplane/control/ip_commands.h"
 #include "dataplane/control/values.h"
+#include "dataplane/ip/vrf.h"
+#include "route/fib_lookup.h"
 
 namespace slabfwd {
 
@@ -28,7 +30,9 @@ enum link_key {
     L_MASTER,
     L_NOMASTER,
     L_NAME,
-    L_TYPE
+    L_TYPE,
+    L_TABLE,
+    L_VRF
 };
 
 constexpr keyword set_keywords[] = {
@@ -43,33 +47,38 @@ constexpr keyword set_keywords[] = {
     {"arp", true, takes::on_off, L_ARP, "{ on | off }"},
     {"master", true, takes::word, L_MASTER, "DEVICE"},
     {"nomaster", true, takes::nothing, L_NOMASTER, nullptr},
+    {"vrf", true, takes::word, L_VRF, "NAME"},
     {"dev", true, takes::device, L_DEV, "DEVICE", nullptr, KEY_BARE | KEY_ONCE},
 };
 
 constexpr keyword show_keywords[] = {
     {"up", true, takes::nothing, L_UP, nullptr},
     {"master", true, takes::word, L_MASTER, "DEVICE"},
+    {"vrf", true, takes::word, L_VRF, "NAME"},
+    {"type", true, takes::word, L_TYPE, "TYPE"},
     {"dev", true, takes::device, L_DEV, "DEVICE", nullptr, KEY_BARE | KEY_ONCE},
 };
 
 constexpr keyword add_keywords[] = {
-    {"type", true, takes::word, L_TYPE, "TYPE"},
-    {"dev", true, takes::device, L_DEV, "DEVICE", nullptr, KEY_BARE},
+    {"up", true, takes::nothing, L_UP, nullptr},
+    {"down", true, takes::nothing, L_DOWN, nullptr},
+    {"mtu", true, takes::u32, L_MTU, "MTU", "Invalid \"mtu\" value\n", KEY_DUP},
+    {"address", false, takes::mac, L_ADDRESS, "LLADDR"},
+    {"type", true, takes::word, L_TYPE, "vrf"},
+    {"table", false, takes::table, L_TABLE, "TABLE_ID", "invalid table ID\n"},
+    {"name", true, takes::device, L_DEV, "NAME", nullptr, KEY_BARE | KEY_ONCE},
+    {"dev", true, takes::device, L_DEV, "NAME"},
 };
 
 struct flag_name {
     int flag;
     const char* name;
 };
-constexpr flag_name flag_names[] = {{IFF_LOOPBACK, "LOOPBACK"},
-                                    {IFF_BROADCAST, "BROADCAST"},
-                                    {IFF_POINTOPOINT, "POINTOPOINT"},
-                                    {IFF_MULTICAST, "MULTICAST"},
-                                    {IFF_NOARP, "NOARP"},
-                                    {IFF_ALLMULTI, "ALLMULTI"},
-                                    {IFF_PROMISC, "PROMISC"},
-                                    {IFF_UP, "UP"},
-                                    {IFF_LOWER_UP, "LOWER_UP"}};
+constexpr flag_name flag_names[] = {
+    {IFF_LOOPBACK, "LOOPBACK"},   {IFF_BROADCAST, "BROADCAST"}, {IFF_POINTOPOINT, "POINTOPOINT"},
+    {IFF_MULTICAST, "MULTICAST"}, {IFF_NOARP, "NOARP"},         {IFF_ALLMULTI, "ALLMULTI"},
+    {IFF_PROMISC, "PROMISC"},     {IFF_MASTER, "MASTER"},       {IFF_UP, "UP"},
+    {IFF_LOWER_UP, "LOWER_UP"}};
 
 std::vector<std::string> shown_flags(const net_device* dev) {
     int flags = dev_get_flags(dev);
@@ -87,11 +96,23 @@ struct link_change {
     net_device* dev = nullptr;
     int flags = 0, mask = 0;
     const argument *mtu = nullptr, *address = nullptr;
+    const argument* master = nullptr; ///< joins a VRF, or `nomaster`
+    net_device* vrf = nullptr;        ///< which; null: none
 };
 
 void set_flag(link_change& to, int flag, bool on) {
     to.mask |= flag;
     to.flags = on ? to.flags | flag : to.flags & ~flag;
+}
+
+bool collect_master(command& c, const argument& a, link_change& to) {
+    to.master = &a;
+    to.vrf = a.key->id == L_NOMASTER ? nullptr : dev_get_by_name(c.n, a.word.c_str());
+    if (a.key->id == L_MASTER && !to.vrf)
+        return c.wrong(a.word, "Device does not exist\n");
+    if (a.key->id == L_VRF && !(to.vrf && to.vrf->vrf_table))
+        return c.wrong(a.word, "Not a valid VRF name\n");
+    return true;
 }
 
 bool collect(command& c, std::span<const argument> args, link_change& to) {
@@ -126,18 +147,27 @@ bool collect(command& c, std::span<const argument> args, link_change& to) {
                 return c.unsupported(a.word, "The name of a port is given when it is opened");
             break;
         case L_MASTER:
-            if (!dev_get_by_name(c.n, a.word.c_str()))
-                return c.wrong(a.word, "Device does not exist\n");
-            return c.unsupported(a.word, "Devices of this version cannot be enslaved (no VRF)");
+        case L_VRF:
+        case L_NOMASTER:
+            if (!collect_master(c, a, to))
+                return false;
+            break;
         }
     return true;
 }
 
+int min_mtu(const net_device* dev) {
+    return dev->vrf_table ? 1280 : 68;
+}
+int max_mtu(const net_device* dev) {
+    return dev->vrf_table ? 65575 : 65535;
+}
+
 bool check(command& c, const link_change& want) {
     if (want.mtu) {
-        if (want.mtu->number < 68)
+        if (want.mtu->number < unsigned(min_mtu(want.dev)))
             return c.answers(-EINVAL, want.mtu->word, "mtu less than device minimum");
-        if (want.mtu->number > 65535 && !(want.dev->flags & IFF_LOOPBACK))
+        if (want.mtu->number > unsigned(max_mtu(want.dev)) && !(want.dev->flags & IFF_LOOPBACK))
             return c.answers(-EINVAL, want.mtu->word, "mtu greater than device maximum");
         if (want.mtu->number > INT32_MAX)
             return c.answers(-EINVAL, want.mtu->word);
@@ -154,11 +184,29 @@ bool check(command& c, const link_change& want) {
     return true;
 }
 
+/// Joins or leaves a VRF; false with the kernel's words.
+bool apply_master(command& c, const link_change& want) {
+    if (!want.vrf) {
+        vrf_del_slave(want.dev);
+        return true;
+    }
+    netlink_ext_ack extack;
+    int err = vrf_add_slave(want.vrf, want.dev, &extack);
+    return !err || c.answers(err, want.master->word, extack.msg);
+}
+
 bool apply(command& c, const link_change& want) {
     net_device* dev = want.dev;
     uint8_t old_addr[ETH_ALEN];
     memcpy(old_addr, dev->dev_addr, ETH_ALEN);
     const int old_mtu = dev->mtu;
+    auto take_back = [&] {
+        if (want.mtu)
+            dev_set_mtu(dev, old_mtu);
+        if (want.address)
+            dev_set_mac_address(dev, old_addr);
+        return false;
+    };
     if (want.address)
         if (int err = dev_set_mac_address(dev, want.address->bytes))
             return c.answers(err, want.address->word);
@@ -168,14 +216,18 @@ bool apply(command& c, const link_change& want) {
                 dev_set_mac_address(dev, old_addr);
             return c.answers(err, want.mtu->word);
         }
+    // The flags first: they may be refused by a driver, a VRF that was found to be one not.
+    const int old_flags = dev->flags;
     if (want.mask)
         if (int err = dev_change_flags(dev, want.flags, want.mask)) {
-            if (want.mtu)
-                dev_set_mtu(dev, old_mtu);
-            if (want.address)
-                dev_set_mac_address(dev, old_addr);
-            return c.answers(err, dev->name);
+            c.answers(err, dev->name);
+            return take_back();
         }
+    if (want.master && !apply_master(c, want)) {
+        if (want.mask)
+            dev_change_flags(dev, old_flags, want.mask);
+        return take_back();
+    }
     return true;
 }
 
@@ -189,17 +241,44 @@ bool link_set(command& c, std::span<const argument> args) {
     return collect(c, args, want) && check(c, want) && apply(c, want);
 }
 
+/// Which devices `ip link show` shows.
+struct link_filter {
+    const argument* name = nullptr;
+    bool up = false;
+    int master = 0;
+    const argument* type = nullptr;
+
+    bool read(command& c, std::span<const argument> args) {
+        type = find_argument(args, L_TYPE);
+        for (const argument& a : args) {
+            if (a.key->id != L_MASTER && a.key->id != L_VRF)
+                continue;
+            const net_device* dev = dev_get_by_name(c.n, a.word.c_str());
+            if (a.key->id == L_MASTER && !dev)
+                return c.wrong(a.word, "Device does not exist\n");
+            if (a.key->id == L_VRF && !(dev && dev->vrf_table))
+                return c.wrong(a.word, "Not a valid VRF name\n");
+            master = dev->ifindex;
+        }
+        return true;
+    }
+    bool wants(const net_device* dev) const {
+        return (!name || name->word == dev->name) && (!up || dev->up()) &&
+               (!master || dev->master_ifindex == master) &&
+               (!type || (type->word == "vrf" && dev->vrf_table));
+    }
+};
+
 bool link_show(command& c, std::span<const argument> args) {
     const argument* name = find_argument(args, L_DEV);
     if (name && !dev_get_by_name(c.n, name->word.c_str()))
         return c.fail(1, name->word, fmt::format("Device \"{}\" does not exist.\n", name->word));
-    if (const argument* master = find_argument(args, L_MASTER))
-        return c.fail(1, master->word,
-                      fmt::format("Device \"{}\" does not exist.\n", master->word));
-    bool up_only = find_argument(args, L_UP);
+    link_filter f{.name = name, .up = find_argument(args, L_UP) != nullptr};
+    if (!f.read(c, args))
+        return false;
     printer p = c.make_printer();
     c.n.for_each_netdev([&](net_device* dev) {
-        if ((name && name->word != dev->name) || (up_only && !dev->up()))
+        if (!f.wants(dev))
             return;
         p.begin();
         if (c.opt.brief) {
@@ -218,10 +297,40 @@ bool link_show(command& c, std::span<const argument> args) {
     return true;
 }
 
+/// `type vrf table N`: options of a type stand last.
+bool vrf_add(command& c, std::span<const argument> args) {
+    const argument *name = find_argument(args, L_DEV), *table = find_argument(args, L_TABLE);
+    for (bool after_type = false; const argument& a : args) {
+        if (after_type && a.key->id != L_TABLE)
+            return c.fail(255, a.key->name,
+                          fmt::format("vrf: unknown option \"{}\"?\nUsage: ... vrf table TABLEID\n",
+                                      a.key->id == L_DEV ? a.word : a.key->name));
+        after_type |= a.key->id == L_TYPE;
+    }
+    if (name &&
+        (name->word.empty() || name->word.size() >= IFNAMSIZ_ ||
+         name->word.find('/') != std::string::npos || name->word == "." || name->word == ".."))
+        return c.wrong(name->word, "\"name\" not a valid ifname");
+    if (!table)
+        return c.answers(-EINVAL, "vrf", "VRF table id is missing");
+    std::string chosen = name ? name->word : "";
+    netlink_ext_ack extack;
+    if (int err = vrf_newlink(c.n, chosen, uint32_t(table->number), &extack, &chosen))
+        return c.answers(err, name ? name->word : "vrf", extack.msg);
+    link_change want;
+    want.dev = c.device(chosen);
+    if (collect(c, args, want) && check(c, want) && apply(c, want))
+        return true;
+    vrf_dellink(want.dev);
+    return false;
+}
+
 bool link_add(command& c, std::span<const argument> args) {
     const argument* type = find_argument(args, L_TYPE);
     if (!type)
         return c.fail(255, "", "Not enough information: \"type\" argument is required\n");
+    if (type->word == "vrf")
+        return vrf_add(c, args);
     return c.unsupported(type->word,
                          "Ports are opened with --port; devices of this type cannot be made");
 }
@@ -230,9 +339,13 @@ bool link_del(command& c, std::span<const argument> args) {
     const argument* name = find_argument(args, L_DEV);
     if (!name)
         return c.fail(255, "", "Not enough information: \"dev\" argument is required.\n");
-    if (!c.device(name->word))
+    net_device* dev = c.device(name->word);
+    if (!dev)
         return false;
-    return c.answers(-EOPNOTSUPP, name->word);
+    if (!dev->vrf_table)
+        return c.answers(-EOPNOTSUPP, name->word);
+    vrf_dellink(dev);
+    return true;
 }
 
 struct column {
@@ -289,6 +402,19 @@ const char* link_operstate(const net_device* dev) {
     return dev->carrier ? "UP" : "DOWN";
 }
 
+static void print_vrf(printer& p, const net_device* dev) {
+    const uint32_t table = l3mdev_fib_table(dev);
+    if (!table)
+        return;
+    const char* kind = dev->vrf_table ? "vrf" : "vrf_slave";
+    p.text("{}    {} table {} ", p.nl(), kind, table);
+    if (p.as_json())
+        p.object()["linkinfo"] =
+            dev->vrf_table
+                ? json{{"info_kind", "vrf"}, {"info_data", {{"table", table}}}}
+                : json{{"info_slave_kind", "vrf"}, {"info_slave_data", {{"table", table}}}};
+}
+
 void print_link(printer& p, const command& c, const net_device* dev, bool link_layer,
                 bool linkmode) {
     const char* state = link_operstate(dev);
@@ -298,6 +424,8 @@ void print_link(printer& p, const command& c, const net_device* dev, bool link_l
     p.field("flags", shown_flags(dev), "<{}> ", fmt::join(shown_flags(dev), ","));
     p.field("mtu", dev->mtu.get(), "mtu {} ", dev->mtu.get());
     p.field("qdisc", qdisc, "qdisc {} ", qdisc);
+    if (const net_device* master = dev_get_by_index(c.n, dev->master_ifindex))
+        p.field("master", master->name, "master {} ", master->name);
     p.field("operstate", state, "state {} ", state);
     if (linkmode)
         p.field("linkmode", "DEFAULT", "mode DEFAULT ");
@@ -317,8 +445,9 @@ void print_link(printer& p, const command& c, const net_device* dev, bool link_l
             dev->flags & IFF_PROMISC ? 1 : 0);
     p.field("allmulti", dev->flags & IFF_ALLMULTI ? 1 : 0, " allmulti {} ",
             dev->flags & IFF_ALLMULTI ? 1 : 0);
-    p.field("min_mtu", 68, "minmtu 68 ");
-    p.field("max_mtu", 65535, "maxmtu 65535 ");
+    p.field("min_mtu", min_mtu(dev), "minmtu {} ", min_mtu(dev));
+    p.field("max_mtu", max_mtu(dev), "maxmtu {} ", max_mtu(dev));
+    print_vrf(p, dev);
 }
 
 void print_link_stats(printer& p, const command& c, const net_device* dev) {
@@ -342,12 +471,11 @@ void print_link_brief(printer& p, const net_device* dev) {
 
 std::span<const verb> link_verbs() {
     static constexpr verb verbs[] = {
-        {"add", false, add_keywords, link_add, "devices are ports here: opened with --port", false},
+        {"add", false, add_keywords, link_add, "make a VRF (ports are opened with --port)", false},
         {"set", false, set_keywords, link_set, "change a device", false},
         {"change", false, set_keywords, link_set, "change a device", false},
-        {"replace", false, add_keywords, link_add, "devices are ports here: opened with --port",
-         false},
-        {"delete", false, add_keywords, link_del, "ports cannot be deleted", false},
+        {"replace", false, add_keywords, link_add, "make a VRF", false},
+        {"delete", false, add_keywords, link_del, "take a VRF away", false},
         {"show", false, show_keywords, link_show, "devices, their state and counters", false},
         {"list", false, show_keywords, link_show, "devices, their state and counters", false},
         {"lst", false, show_keywords, link_show, "devices, their state and counters", false},

@@ -9,6 +9,7 @@
 
 #include "dataplane/control/ip_commands.h"
 #include "dataplane/control/values.h"
+#include "neigh/ndisc.h"
 #include "neigh/neighbour.h"
 #include "neigh/softnet.h"
 
@@ -37,7 +38,7 @@ constexpr keyword modify_keywords[] = {
     {"extern_learn", false, takes::nothing, N_EXTERN, nullptr},
     {"dev", true, takes::device, N_DEV, "DEVICE"},
     {"protocol", false, takes::protocol, N_PROTO, "RTPROTO", "\"protocol\" value is invalid\n"},
-    {"to", true, takes::address, N_TO, "ADDRESS", "any valid address", KEY_BARE | KEY_ONCE},
+    {"to", true, takes::neighbour, N_TO, "ADDRESS", "any valid address", KEY_BARE | KEY_ONCE},
 };
 
 constexpr keyword show_keywords[] = {
@@ -52,11 +53,12 @@ constexpr keyword show_keywords[] = {
 constexpr keyword get_keywords[] = {
     {"dev", true, takes::device, N_DEV, "DEVICE"},
     {"proxy", true, takes::address, N_PROXY, "ADDRESS", "any valid address"},
-    {"to", true, takes::address, N_TO, "ADDRESS", "any valid address", KEY_BARE | KEY_ONCE},
+    {"to", true, takes::neighbour, N_TO, "ADDRESS", "any valid address", KEY_BARE | KEY_ONCE},
 };
 
 /// A copy of an entry.
 struct neigh_row {
+    neigh_table* tbl = nullptr;
     be32_t key{};
     const net_device* dev = nullptr;
     uint8_t state = 0, ha[ETH_ALEN] = {}, flags = 0, protocol = 0;
@@ -67,6 +69,7 @@ struct neigh_row {
 neigh_row copy(neighbour* n) {
     std::lock_guard guard(n->lock);
     neigh_row row;
+    row.tbl = n->tbl;
     row.key = n->primary_key;
     row.dev = n->dev;
     row.state = n->nud_state;
@@ -81,16 +84,27 @@ neigh_row copy(neighbour* n) {
     return row;
 }
 
-std::vector<neigh_row> all_neighbours(net& n) {
+/// Those of the family that was asked for, or of both.
+std::vector<neigh_row> all_neighbours(const command& c) {
     std::vector<neigh_row> rows;
-    neigh_for_each(
-        n.arp_tbl,
-        [](neighbour* e, void* cookie) {
-            if (!e->dead)
-                static_cast<std::vector<neigh_row>*>(cookie)->push_back(copy(e));
-        },
-        &rows);
+    auto add = [&](neigh_table* tbl) {
+        neigh_for_each(
+            tbl,
+            [](neighbour* e, void* cookie) {
+                if (!e->dead)
+                    static_cast<std::vector<neigh_row>*>(cookie)->push_back(copy(e));
+            },
+            &rows);
+    };
+    if (c.opt.family != AF_INET6)
+        add(c.n.arp_tbl);
+    if (c.opt.family != AF_INET)
+        add(c.n.nd_tbl);
     return rows;
+}
+
+std::string address_of(const net& n, const neigh_row& row) {
+    return row.tbl == n.nd_tbl ? format_ipv6(in6_of_key(row.tbl, row.key)) : format_ipv4(row.key);
 }
 
 void print_state(printer& p, uint8_t state) {
@@ -102,7 +116,7 @@ void print_state(printer& p, uint8_t state) {
 
 void print_neigh(printer& p, const command& c, const neigh_row& row, bool with_dev) {
     p.begin();
-    p.field("dst", format_ipv4(row.key), "{} ", format_ipv4(row.key));
+    p.field("dst", address_of(c.n, row), "{} ", address_of(c.n, row));
     if (with_dev)
         p.field("dev", row.dev->name, "dev {} ", row.dev->name);
     if (row.state & NUD_VALID)
@@ -147,10 +161,17 @@ void print_proxy(printer& p, const pneigh_entry* e, bool with_dev) {
 
 struct neigh_request {
     net_device* dev = nullptr;
+    neigh_table* tbl = nullptr;
     be32_t dst{};
     const argument *lladdr = nullptr, *at = nullptr;
     uint8_t state = NUD_PERMANENT, flags = 0, protocol = 0;
 };
+
+/// The table and the key of an address as typed.
+void target_of(command& c, const argument& a, neigh_table** tbl, be32_t* key) {
+    *tbl = a.ipv6 ? c.n.nd_tbl : c.n.arp_tbl;
+    *key = a.ipv6 ? in6_key(c.n, a.bytes) : a.prefix.addr;
+}
 
 bool make_request(command& c, std::span<const argument> args, neigh_request* r) {
     const argument *name = find_argument(args, N_DEV), *to = find_argument(args, N_TO),
@@ -161,7 +182,7 @@ bool make_request(command& c, std::span<const argument> args, neigh_request* r) 
                       "Device and destination are required arguments.\n");
     if (name && !(r->dev = c.device(name->word)))
         return false;
-    r->dst = r->at->prefix.addr;
+    target_of(c, *r->at, &r->tbl, &r->dst);
     r->lladdr = find_argument(args, N_LLADDR);
     if (const argument* nud = find_argument(args, N_NUD))
         r->state = uint8_t(nud->number);
@@ -178,7 +199,7 @@ bool neigh_modify(command& c, std::span<const argument> args, bool create, bool 
         return false;
     if (r.lladdr && r.lladdr->number < ETH_ALEN)
         return c.answers(-EINVAL, r.lladdr->word, "Invalid link address");
-    int err = neigh_add(c.n, r.dev, r.dst, r.lladdr ? r.lladdr->bytes : nullptr, r.state, create,
+    int err = neigh_add(r.tbl, r.dev, r.dst, r.lladdr ? r.lladdr->bytes : nullptr, r.state, create,
                         exclusive, r.flags, !exclusive, r.protocol);
     if (err == -EINVAL && !r.lladdr && !(r.flags & NTF_PROXY))
         return c.answers(err, r.at->word, "No link layer address given");
@@ -199,7 +220,7 @@ bool neigh_del(command& c, std::span<const argument> args) {
     neigh_request r;
     if (!make_request(c, args, &r))
         return false;
-    int err = neigh_delete(c.n, r.dev, r.dst, r.flags & NTF_PROXY);
+    int err = neigh_delete(r.tbl, r.dev, r.dst, r.flags & NTF_PROXY);
     return !err || c.answers(err, r.at->word);
 }
 
@@ -218,7 +239,8 @@ struct neigh_filter {
         return !to || !((key ^ to->addr) & inet_make_mask(to->bitlen));
     }
     bool wants(const neigh_row& row) const {
-        if ((dev && row.dev != dev) || !wants_key(row.key) || (unused && row.refcnt > 0) ||
+        if ((dev && row.dev != dev) || (to && row.tbl != row.dev->nd_net->arp_tbl) ||
+            !wants_key(row.key) || (unused && row.refcnt > 0) ||
             (protocol && *protocol != row.protocol))
             return false;
         return (row.state & states) || row.flags & NTF_EXT_LEARNED ||
@@ -281,7 +303,7 @@ bool neigh_show(command& c, std::span<const argument> args) {
                 print_proxy(p, e, !f.dev);
         return true;
     }
-    for (const neigh_row& row : all_neighbours(c.n))
+    for (const neigh_row& row : all_neighbours(c))
         if (f.wants(row))
             print_neigh(p, c, row, !f.dev);
     return true;
@@ -294,9 +316,9 @@ bool neigh_flush(command& c, std::span<const argument> args) {
     if (!make_filter(c, args, 0xff & ~(NUD_PERMANENT | NUD_NOARP), &f))
         return false;
     unsigned n = 0;
-    for (const neigh_row& row : all_neighbours(c.n))
+    for (const neigh_row& row : all_neighbours(c))
         if (f.wants(row))
-            n += neigh_delete(c.n, const_cast<net_device*>(row.dev), row.key) == 0;
+            n += neigh_delete(row.tbl, const_cast<net_device*>(row.dev), row.key) == 0;
     if (c.opt.statistics)
         c.to.out(n ? fmt::format("\n*** Round 1, deleting {} entries ***\n"
                                  "*** Flush is complete after 1 round ***\n",
@@ -322,7 +344,10 @@ bool neigh_get(command& c, std::span<const argument> args) {
         print_proxy(p, e, true);
         return true;
     }
-    neighbour* n = neigh_lookup(c.n.arp_tbl, at->prefix.addr, dev);
+    neigh_table* tbl;
+    be32_t key;
+    target_of(c, *at, &tbl, &key);
+    neighbour* n = neigh_lookup(tbl, key, dev);
     if (!n)
         return c.answers(-ENOENT, at->word, "Neighbour entry not found");
     neigh_row row = copy(n);

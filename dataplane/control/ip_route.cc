@@ -25,6 +25,7 @@ enum modify_key {
     R_SCOPE,
     R_PROTO,
     R_TABLE,
+    R_VRF,
     R_ONLINK,
     R_NEXTHOP,
     R_WEIGHT,
@@ -80,12 +81,23 @@ constexpr keyword modify_keywords[] = {
     {"nexthop", true, takes::nothing, R_NEXTHOP, nullptr, nullptr, 0, nexthop_keywords},
     {"protocol", false, takes::protocol, R_PROTO, "RTPROTO", "\"protocol\" value is invalid\n"},
     {"table", false, takes::table, R_TABLE, "TABLE_ID", "\"table\" value is invalid\n"},
+    {"vrf", true, takes::word, R_VRF, "NAME"},
     {"dev", true, takes::device, R_DEV, "DEVICE"},
     {"oif", true, takes::device, R_DEV, "DEVICE"},
 };
 #undef METRIC
 
 constexpr int RTAX_RTT = 4, RTAX_RTTVAR = 5, RTAX_RTO_MIN = 13;
+
+} // namespace
+
+bool vrf_table_of(command& c, const std::string& name, uint32_t* table) {
+    const net_device* vrf = dev_get_by_name(c.n, name.c_str());
+    *table = vrf ? vrf->vrf_table : 0;
+    return *table || c.wrong(name, "Invalid VRF\n");
+}
+
+namespace {
 
 /// Words of one route on their way into a fib_config.
 class route_builder {
@@ -137,6 +149,8 @@ private:
         case R_TABLE:
             cfg_.fc_table = uint32_t(a.number);
             return true;
+        case R_VRF:
+            return vrf_table_of(c_, a.word, &cfg_.fc_table);
         case R_NEXTHOP:
             cfg_.nexthops.emplace_back();
             in_list_ = true;

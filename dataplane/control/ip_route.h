@@ -12,6 +12,8 @@ namespace slabfwd {
 bool route_show(command& c, std::span<const argument> args);
 bool route_flush(command& c, std::span<const argument> args);
 bool route_get(command& c, std::span<const argument> args);
+/// The table of a VRF by its name; false with iproute2's error.
+bool vrf_table_of(command& c, const std::string& name, uint32_t* table);
 std::span<const keyword> route_selectors();
 std::span<const keyword> route_get_keywords();
 

@@ -10,6 +10,7 @@
 #include "dataplane/control/values.h"
 #include "neigh/arp.h"
 #include "neigh/softnet.h"
+#include "neigh/ndisc.h"
 #include "route/route.h"
 
 namespace slabfwd {
@@ -22,6 +23,7 @@ enum get_key {
     G_TOS,
     G_IIF,
     G_OIF,
+    G_VRF,
     G_MARK,
     G_IPPROTO,
     G_SPORT,
@@ -38,6 +40,7 @@ constexpr keyword get_keywords[] = {
     {"mark", false, takes::u32, G_MARK, "NUMBER", "invalid mark\n"},
     {"oif", false, takes::device, G_OIF, "DEVICE"},
     {"dev", true, takes::device, G_OIF, "DEVICE"},
+    {"vrf", true, takes::word, G_VRF, "NAME"},
     {"notify", false, takes::nothing, G_NOISE, nullptr},
     {"connected", false, takes::nothing, G_NOISE, nullptr},
     {"uid", true, takes::u32, G_UID, "NUMBER", "invalid UID\n"},
@@ -81,6 +84,14 @@ bool take_word(command& c, const argument& a, question* q) {
             return false;
         fl4.flowi4_oif = q->oif->ifindex;
         return true;
+    case G_VRF: {
+        uint32_t table;
+        if (!vrf_table_of(c, a.word, &table))
+            return false;
+        q->oif = c.device(a.word);
+        fl4.flowi4_oif = q->oif->ifindex;
+        return true;
+    }
     case G_MARK:
         fl4.flowi4_mark = uint32_t(a.number);
         return true;
@@ -141,8 +152,11 @@ void fill_view(const question& q, const rtable* rt, route_view* v) {
     v->from = q.fl4.saddr;
     fib_nh_config nh;
     nh.oif = rt->dst.dev ? rt->dst.dev->ifindex : 0;
-    nh.has_gw = rt->rt_uses_gateway;
+    nh.has_gw = rt->rt_uses_gateway && !rt->rt_gw6;
     nh.gw = rt->rt_gateway;
+    nh.has_gw6 = rt->rt_gw6;
+    if (nh.has_gw6)
+        memcpy(nh.gw6, in6_of_key(rt->dst.dev->nd_net->nd_tbl, rt->rt_gateway), sizeof nh.gw6);
     row.nexthops.push_back(nh);
     if (rt->fi)
         std::copy(std::begin(rt->fi->fib_metrics), std::end(rt->fi->fib_metrics), row.metrics);

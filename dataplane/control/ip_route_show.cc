@@ -31,11 +31,13 @@ enum selector_key {
     S_IIF,
     S_VIA,
     S_SRC,
-    S_FROM
+    S_FROM,
+    S_VRF
 };
 
 constexpr keyword selectors[] = {
     {"table", false, takes::word, S_TABLE, "{ TABLE_ID | all | cache }"},
+    {"vrf", true, takes::word, S_VRF, "NAME"},
     {"cached", false, takes::nothing, S_CACHE, nullptr},
     {"cloned", false, takes::nothing, S_CACHE, nullptr},
     {"tos", true, takes::tos, S_TOS, "TOS", "TOS value is invalid\n"},
@@ -106,6 +108,8 @@ bool take_selector(command& c, const argument& a, route_filter* f) {
     switch (a.key->id) {
     case S_TABLE:
         return take_table(c, a, f);
+    case S_VRF:
+        return vrf_table_of(c, a.word, &f->table);
     case S_CACHE:
         f->cache = true;
         return true;

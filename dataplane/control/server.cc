@@ -10,10 +10,12 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utility>
 
 #include "dataplane/control/control.h"
 #include "dataplane/control/job.h"
 #include "dataplane/control/protocol.h"
+#include "dataplane/netfilter/ip_tables.h"
 #include "neigh/softnet.h"
 
 namespace slabfwd {
@@ -236,6 +238,7 @@ public:
             if (now >= next_turn) {
                 if (turn)
                     turn();
+                settle();
                 rcu_do_batch(*this_softnet());
                 next_turn = now + turn_ns;
             }
@@ -246,6 +249,13 @@ public:
     }
 
 private:
+    /// Once nobody has asked for anything since the last turn.
+    void settle() {
+        if (!std::exchange(served_, false)) {
+            std::lock_guard rtnl(n_.rtnl);
+            ipt_settle(n_);
+        }
+    }
     /// Waits for something to do; false when it is time to stop.
     bool wait(uint64_t next_turn) {
         polled_.assign({{stop_fd_, POLLIN, 0}, {socket_.fd(), POLLIN, 0}});
@@ -268,6 +278,7 @@ private:
     }
     void serve() {
         uint64_t now = monotonic_ns();
+        served_ |= std::ranges::any_of(polled_, [](const pollfd& p) { return p.revents != 0; });
         for (size_t i = 0; i < sessions_.size(); ++i) {
             short revents = polled_[2 + 2 * i].revents;
             if (!sessions_[i]->turn(revents, polled_[3 + 2 * i].revents, now))
@@ -306,6 +317,7 @@ private:
     const control_limits& limits_;
     std::vector<std::unique_ptr<session>> sessions_;
     std::vector<pollfd> polled_;
+    bool served_ = false; ///< something was done since the last turn
 };
 
 } // namespace

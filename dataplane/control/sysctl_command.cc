@@ -232,20 +232,29 @@ bool apply(command& c, const options& o, const std::vector<setting>& settings) {
     return true;
 }
 
-bool read_one(command& c, const options& o, const std::string& word) {
+/// A directory's path as words name it.
+std::string directory_of(const std::string& word) {
     std::string path = path_of(word);
-    if (auto key = find_sysctl(c.n, path)) {
-        if (!key->readable)
-            return c.fail(1, word,
-                          fmt::format("sysctl: permission denied on key '{}'\n", name_of(path)));
-        c.to.out(shown(o, *key, sysctl_read(*key)));
-        return true;
-    }
     while (path.ends_with('/'))
         path.pop_back();
-    if (is_directory(c, path))
-        return list(c, o, path + "/");
-    return o.ignore || no_such(c, word, path);
+    return path;
+}
+
+/// May word be read? With the error when not.
+bool can_read(command& c, const options& o, const std::string& word) {
+    const std::string path = path_of(word);
+    if (auto key = find_sysctl(c.n, path))
+        return key->readable ||
+               c.fail(1, word,
+                      fmt::format("sysctl: permission denied on key '{}'\n", name_of(path)));
+    return is_directory(c, directory_of(word)) || o.ignore || no_such(c, word, directory_of(word));
+}
+
+void read_one(command& c, const options& o, const std::string& word) {
+    if (auto key = find_sysctl(c.n, path_of(word)))
+        c.to.out(shown(o, *key, sysctl_read(*key)));
+    else if (is_directory(c, directory_of(word)))
+        list(c, o, directory_of(word) + "/");
 }
 
 } // namespace
@@ -266,15 +275,18 @@ bool sysctl_command(command& c, std::span<const std::string> words) {
             o.write || words.size()
                 ? "sysctl: no variables specified\nTry `sysctl --help' for more information.\n"
                 : std::string(USAGE));
+    auto sets = [&](const std::string& word) {
+        return o.write || word.find('=') != std::string::npos;
+    };
     std::vector<setting> settings;
     for (const std::string& word : o.words)
-        if ((o.write || word.find('=') != std::string::npos) && !prepare(c, o, word, &settings))
+        if (sets(word) ? !prepare(c, o, word, &settings) : !can_read(c, o, word))
             return false;
     if (!apply(c, o, settings))
         return false;
     for (const std::string& word : o.words)
-        if (!o.write && word.find('=') == std::string::npos && !read_one(c, o, word))
-            return false;
+        if (!sets(word))
+            read_one(c, o, word);
     return true;
 }
 

@@ -248,6 +248,19 @@ bool parse_value(command& c, const keyword& key, const std::string& word, bool f
         a->prefix = *v;
         return true;
     }
+    case takes::neighbour: {
+        if (c.opt.family != AF_INET && inet_pton(AF_INET6, word.c_str(), a->bytes) == 1)
+            return a->ipv6 = true;
+        auto v = parse_prefix(word);
+        if (c.opt.family == AF_INET6 || !v || v->has_len)
+            return c.expected(c.opt.family == AF_INET    ? "inet address"
+                              : c.opt.family == AF_INET6 ? "inet6 address"
+                              : key.wrong                ? key.wrong
+                                                         : "any valid address",
+                              word);
+        a->prefix = *v;
+        return true;
+    }
     case takes::broadcast:
         return word == "+" || word == "-" || parse_ipv4(word) || c.expected("inet address", word);
     case takes::prefix: {

@@ -10,6 +10,8 @@
 
 #include "alloc/kmalloc.h"
 #include "dataplane/ip/ip_net.h"
+#include "dataplane/ip/vrf.h"
+#include "neigh/ndisc.h"
 
 namespace slabfwd {
 
@@ -51,7 +53,7 @@ int ip_init(net& n) {
     inet_add_protocol(n, IPPROTO_UDP_, udp_rcv);
     inet_add_protocol(n, IPPROTO_UDPLITE, udplite_rcv);
     ip_handlers = {ip_forward, ip_local_deliver, ip_output, ip_mc_output, ip_mr_input, icmp_send};
-    for (neigh_ops* ops : {&arp_generic_ops, &arp_hh_ops, &arp_direct_ops})
+    for (neigh_ops* ops : {&arp_generic_ops, &arp_hh_ops, &arp_direct_ops, &ndisc_hh_ops})
         ops->error_report = arp_error_report;
     return 0;
 }
@@ -59,6 +61,7 @@ int ip_init(net& n) {
 void ip_exit(net& n) {
     if (!n.ipv4.ip)
         return;
+    vrf_net_exit(n);
     fqdir_exit(n.ipv4.ip->frags);
     n.ipv4.ip->~ip_net();
     kfree(n.ipv4.ip);

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "dataplane/ip/ip_net.h"
+#include "dataplane/ip/vrf.h"
 
 namespace slabfwd {
 
@@ -66,12 +67,6 @@ bool ip_rcv_finish_type(sk_buff* skb, net_device* dev) {
         }
     }
     return true;
-}
-
-/// The packet of a device that belongs to a VRF is handed to that VRF. There are none yet.
-/// Origin: l3mdev_ip_rcv (include/net/l3mdev.h).
-sk_buff* l3mdev_ip_rcv(sk_buff* skb) {
-    return skb;
 }
 
 const char* rtn_name(uint16_t type) {
@@ -186,10 +181,11 @@ int ip_rcv(sk_buff* skb, net_device* dev) {
 }
 
 int ip_rcv_finish(net& n, sk_buff* skb) {
+    net_device* dev = skb->dev; // the route is asked for by the port, not by its VRF
     skb = l3mdev_ip_rcv(skb);
     if (!skb)
         return 0;
-    if (!ip_rcv_finish_core(n, skb, skb->dev))
+    if (!ip_rcv_finish_core(n, skb, dev))
         return 1;
     return dst_input(skb);
 }

@@ -495,7 +495,7 @@ void netif_receive_mbuf(softnet_data& sd, net_device* dev, rte_mbuf* m) {
 }
 
 void netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16_t n) {
-    if (unlikely(sd.tracer || !dev->up())) {
+    if (unlikely(sd.tracer || !dev->up() || dev->master_ifindex)) { // a VRF's hooks come in between
         for (uint16_t i = 0; i < n; ++i)
             netif_receive_mbuf(sd, dev, m[i]);
         return;

@@ -7,8 +7,12 @@
 // inet_protos of the kernel.
 #pragma once
 
+#include <memory>
+#include <vector>
+
 #include "dataplane/ip/inet_fragment.h"
 #include "dataplane/ip/ip.h"
+#include "route/fib_lookup.h"
 
 namespace slabfwd {
 
@@ -30,15 +34,13 @@ struct ip_net {
     uint64_t ip_id_key = 0;
     std::atomic<uint64_t> udplite_statistics[size_t(udp_mib::MAX)] = {}; ///< few enough for one set
     ip_ident ip_idents[IP_IDENTS_SZ];
+    std::vector<std::unique_ptr<net_device>> vrf_spare; ///< deleted VRFs, see vrf.cc
+    bool vrf_rule = false;                              ///< the rule for VRFs has been made
 };
 
 /// The net of a packet, from its device.
 inline net& dev_net(const net_device* dev) {
     return *dev->nd_net;
-}
-/// The ifindex of the VRF that dev belongs to, else 0. Origin: l3mdev_master_ifindex.
-inline int l3mdev_master_ifindex(const net_device* dev) {
-    return dev ? dev->master_ifindex : 0;
 }
 /// Mark of a reply to a packet marked `mark`. Origin: IP4_REPLY_MARK.
 inline uint32_t IP4_REPLY_MARK(const net& n, uint32_t mark) {

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "dataplane/ip/ip_net.h"
+#include "dataplane/ip/vrf.h"
 
 namespace slabfwd {
 
@@ -104,6 +105,9 @@ int __ip_local_out(net& n, sk_buff* skb) {
     iph->tot_len = cpu_to_be16(uint16_t(skb_len(skb)));
     ip_send_check(iph);
     skb->protocol = cpu_to_be16(ETH_P_IP);
+    skb = l3mdev_ip_out(n, skb);
+    if (!skb)
+        return 0;
     const nf_hook_entries* e = nf_hooks(n, NF_INET_LOCAL_OUT);
     return e ? nf_hook_slow(skb, nf_hook_state{NF_INET_LOCAL_OUT, nullptr, skb->dst->dev, &n}, e)
              : 1;

@@ -93,7 +93,9 @@ struct ipt_chain {
     std::shared_ptr<xt_counter> counter; ///< of the policy
     std::vector<ipt_rule> rules;
     std::map<uint32_t, unsigned> jumps;       ///< chain id -> rules here that lead to it
-    std::shared_ptr<const ct_chain> compiled; ///< null: has changed
+    std::shared_ptr<const ct_chain> compiled; ///< null: not yet, or devices have changed
+    bool dirty = false; ///< its rules or policy are no more what `compiled` was
+                        ///< made of
     bool builtin() const { return hook >= 0; }
 };
 
@@ -145,7 +147,7 @@ private:
     int check_rule(const ipt_entry& rule, uint32_t hooks) const;
     ipt_error check_graph();
     uint32_t hooks_reaching(const ipt_chain& c) const;
-    void changed(ipt_chain& c) { c.compiled.reset(); }
+    void changed(ipt_chain& c) { c.dirty = true; }
     void count_jumps(ipt_chain& c, const ipt_entry& rule, int by);
 
     std::shared_ptr<xt_counter_pool> pool_;
@@ -177,6 +179,9 @@ ipt_net::slot* ipt_find_table(net& n, std::string_view name);
 /// Brings what was changed in s.table before the packets (at the end of the batch, when one is
 /// open).
 void ipt_commit(net& n, ipt_net::slot& s);
+/// Compiles anew what changes one by one have left in pieces: some milliseconds for a large chain.
+/// To be called when nothing has changed for a while.
+void ipt_settle(net& n);
 /// Makes a draft the table, and commits.
 void ipt_replace_table(net& n, ipt_net::slot& s, std::unique_ptr<ipt_table> draft);
 /// Between begin and end (nested counts) changes wait for the end: many lines, one generation.

@@ -5,7 +5,8 @@
 // kernel loads a table's module; from then on its policies count. Doors: ipt_tables, ipt_commit,
 // ct_compile. Threads: control thread under net.rtnl; a generation that was replaced goes after a
 // grace period, and with it the rules that nobody else holds. A chain that did not change is not
-// compiled again.
+// compiled again; of one that did, the classifiers of rules that stayed go on, until ipt_settle
+// finds time.
 #include <algorithm>
 #include <new>
 
@@ -137,7 +138,81 @@ ct_rule compile_rule(ct_chain& to, const ipt_rule& from) {
 
 } // namespace
 
-std::shared_ptr<const ct_chain> ct_compile(net& n, const ipt_chain& c) {
+bool ct_chain::settled() const {
+    return std::ranges::none_of(segments, [](const ct_segment& s) { return s.loose || s.from; });
+}
+
+namespace {
+
+/// So many segments and rules outside of the large classifiers: then all are compiled anew. While
+/// rules are added one by one, that is the price of a rule: as many are compiled each time.
+constexpr size_t MAX_SEGMENTS = 16, MAX_LOOSE_RULES = 128;
+
+/// Rules [first, last) with classifiers of their own.
+void add_segments(net& n, const ipt_chain& c, size_t first, size_t last, bool loose,
+                  std::vector<ct_segment>& to) {
+    for (; first < last; first += classifier::MAX_RULES) {
+        const size_t count = std::min<size_t>(last - first, classifier::MAX_RULES);
+        ct_segment s{uint32_t(first), uint32_t(count), 0, loose, nullptr};
+        if (count > ct_linear_rules) {
+            std::vector<nf_rule_box> boxes;
+            boxes.reserve(count);
+            for (size_t i = 0; i < count; ++i)
+                boxes.push_back(box_of(n, *c.rules[first + i]));
+            s.index = std::make_shared<const classifier>(boxes);
+        }
+        to.push_back(std::move(s));
+    }
+}
+
+/// What `old` has of its rules [first, last), which are to begin at rule `at` now.
+std::vector<ct_segment> cut_segments(const ct_chain& old, size_t first, size_t last, size_t at) {
+    std::vector<ct_segment> cut;
+    for (const ct_segment& s : old.segments) {
+        const size_t from = std::max<size_t>(first, s.first),
+                     to = std::min<size_t>(last, s.first + s.count);
+        if (from >= to)
+            continue;
+        ct_segment part = s;
+        part.from = s.from + uint32_t(from - s.first);
+        part.first = uint32_t(at + from - first);
+        part.count = uint32_t(to - from);
+        part.loose |= part.count != s.count;
+        cut.push_back(std::move(part));
+    }
+    return cut;
+}
+
+/// The segments of c, which was compiled to `old` before some of its rules came or went: those of
+/// the rules before and behind the change stay. Empty: they would be too many.
+std::vector<ct_segment> changed_segments(net& n, const ipt_chain& c, const ct_chain& old) {
+    auto [mine, theirs] = std::ranges::mismatch(c.rules, old.keep);
+    size_t head = size_t(mine - c.rules.begin()), tail = 0;
+    const size_t size = c.rules.size(), old_size = old.keep.size();
+    while (tail < std::min(size, old_size) - head &&
+           c.rules[size - 1 - tail] == old.keep[old_size - 1 - tail])
+        ++tail;
+    auto front = cut_segments(old, 0, head, 0),
+         back = cut_segments(old, old_size - tail, old_size, size - tail);
+    // Small neighbours of the change are compiled with it, so that they do not become many.
+    while (!front.empty() && front.back().loose && front.back().count <= MAX_LOOSE_RULES) {
+        head -= front.back().count;
+        front.pop_back();
+    }
+    while (!back.empty() && back.front().loose && back.front().count <= MAX_LOOSE_RULES) {
+        tail -= back.front().count;
+        back.erase(back.begin());
+    }
+    if (size - tail - head > MAX_LOOSE_RULES || front.size() + back.size() >= MAX_SEGMENTS)
+        return {};
+    add_segments(n, c, head, size - tail, true, front);
+    front.insert(front.end(), back.begin(), back.end());
+    return front;
+}
+
+} // namespace
+
+std::shared_ptr<const ct_chain> ct_compile(net& n, const ipt_chain& c, const ct_chain* old) {
     auto to = std::make_shared<ct_chain>();
     to->policy = c.policy;
     to->keep_policy = c.counter;
@@ -147,19 +222,10 @@ std::shared_ptr<const ct_chain> ct_compile(net& n, const ipt_chain& c) {
     to->rules.reserve(c.rules.size());
     for (const ipt_rule& r : c.rules)
         to->rules.push_back(compile_rule(*to, r));
-    const size_t size = c.rules.size();
-    for (size_t first = 0; first < size; first += classifier::MAX_RULES) {
-        const size_t count = std::min<size_t>(size - first, classifier::MAX_RULES);
-        ct_segment s{uint32_t(first), uint32_t(count), nullptr};
-        if (size > ct_linear_rules) {
-            std::vector<nf_rule_box> boxes;
-            boxes.reserve(count);
-            for (size_t i = 0; i < count; ++i)
-                boxes.push_back(box_of(n, *c.rules[first + i]));
-            s.index = std::make_unique<const classifier>(boxes);
-        }
-        to->segments.push_back(std::move(s));
-    }
+    if (old && c.rules.size() > MAX_LOOSE_RULES)
+        to->segments = changed_segments(n, c, *old);
+    if (to->segments.empty())
+        add_segments(n, c, 0, c.rules.size(), false, to->segments);
     return to;
 }
 
@@ -172,8 +238,9 @@ ct_table* compile_table(net& n, ipt_net& ipt, ipt_table& t) {
     to->counters = ipt.counters;
     to->mangle = t.name == "mangle";
     for (ipt_chain* c : t.chains()) {
-        if (!c->compiled)
-            c->compiled = ct_compile(n, *c);
+        if (!c->compiled || c->dirty)
+            c->compiled = ct_compile(n, *c, c->compiled.get());
+        c->dirty = false;
         if (to->chains.size() <= c->id)
             to->chains.resize(c->id + 1);
         to->chains[c->id] = c->compiled;
@@ -270,6 +337,24 @@ void ipt_commit(net& n, ipt_net::slot& s) {
         s.dirty = true;
     else
         publish(n, ipt, s);
+}
+
+void ipt_settle(net& n) {
+    ipt_net* ipt = n.nf ? n.nf->ipt : nullptr;
+    if (!ipt || ipt->batch)
+        return;
+    for (auto& s : ipt->tables) {
+        if (!s.compiled)
+            continue;
+        bool any = false;
+        for (ipt_chain* c : s.table->chains())
+            if (c->compiled && !c->compiled->settled()) {
+                c->compiled.reset();
+                any = true;
+            }
+        if (any)
+            ipt_commit(n, s);
+    }
 }
 
 void ipt_replace_table(net& n, ipt_net::slot& s, std::unique_ptr<ipt_table> draft) {

@@ -120,12 +120,12 @@ private:
         const ct_chain& c = *at_.chain;
         while (at_.segment < c.segments.size()) {
             const ct_segment& s = c.segments[at_.segment];
-            int i = s.index              ? s.index->next(at_.cursor, at_.from)
-                    : at_.from < s.count ? int(at_.from)
-                                         : -1;
-            if (i >= 0) {
-                at_.from = uint32_t(i) + 1;
-                return &c.rules[s.first + uint32_t(i)];
+            uint32_t i = at_.from;
+            if (s.index) // -1 becomes a large number
+                i = uint32_t(s.index->next(at_.cursor, s.from + i)) - s.from;
+            if (i < s.count) {
+                at_.from = i + 1;
+                return &c.rules[s.first + i];
             }
             ++at_.segment;
             at_.from = 0;

@@ -31,10 +31,14 @@ struct ct_match {
     void* state;
 };
 
-/// A run of rules with its classifier; none for a few rules, which are tried one by one.
+/// A run of rules with its classifier; none for a few rules, which are tried one by one. After a
+/// change, what is left of a run still uses the classifier of the whole: rule first + i of the
+/// chain is its rule from + i.
 struct ct_segment {
     uint32_t first, count;
-    std::unique_ptr<const classifier> index;
+    uint32_t from = 0;
+    bool loose = false; ///< came with a change, and waits to be compiled with the rest
+    std::shared_ptr<const classifier> index;
 };
 
 struct ct_chain {
@@ -46,6 +50,9 @@ struct ct_chain {
     unsigned policy;
     uint32_t policy_counter;
     bool ordered; ///< holds a match or target that is
+
+    /// Its segments are as few as can be.
+    bool settled() const;
 };
 
 /// A generation of a table.
@@ -60,8 +67,11 @@ struct ct_table {
 /// So many rules are tried one by one; tests set it to 0 or to UINT32_MAX (no classifier at all).
 extern uint32_t ct_linear_rules;
 
-/// Compiles a chain for the devices that n has now.
-std::shared_ptr<const ct_chain> ct_compile(net& n, const ipt_chain& c);
+/// Compiles a chain for the devices that n has now; `old`, if not null, is what it was compiled to
+/// before it changed: classifiers of rules that stayed are used again while they do not become
+/// many.
+std::shared_ptr<const ct_chain> ct_compile(net& n, const ipt_chain& c,
+                                           const ct_chain* old = nullptr);
 /// Runs a packet through base chain hook: NF_ACCEPT, NF_DROP or NF_STOLEN.
 unsigned ipt_do_table(const ct_table& table, xt_action_param& par);
 /// The hook of a table: priv is its ipt_net::slot.

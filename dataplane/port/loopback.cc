@@ -87,8 +87,9 @@ unsigned loopback_poll(softnet_data& sd) {
         st.rx_packets.inc();
         st.rx_bytes.add(skb_len(skb));
         dst_entry* dst = skb->dst;
-        skb_init(skb, dev, sd.now_ns);
-        eth_type_trans(skb, dev);
+        net_device* in = dst && dst->dev->vrf_table ? dst->dev : dev; // a VRF is its own loopback
+        skb_init(skb, in, sd.now_ns);
+        eth_type_trans(skb, in);
         if (dst)
             skb_rtable_set(skb, rt_from_dst(dst));
         netif_receive_skb(skb);

@@ -230,13 +230,14 @@ bool replay_engine::timers_pending() const {
     if (router_held(r_))
         return true;
     bool any = false;
-    neigh_for_each(
-        r_.n->arp_tbl,
-        [](neighbour* n, void* found) {
-            if (n->nud_state.load(std::memory_order_relaxed) & NUD_IN_TIMER)
-                *static_cast<bool*>(found) = true;
-        },
-        &any);
+    for (neigh_table* tbl : {r_.n->arp_tbl, r_.n->nd_tbl})
+        neigh_for_each(
+            tbl,
+            [](neighbour* n, void* found) {
+                if (n->nud_state.load(std::memory_order_relaxed) & NUD_IN_TIMER)
+                    *static_cast<bool*>(found) = true;
+            },
+            &any);
     return any || r_.n->arp_tbl->proxy_queue.qlen;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Lines typed to one command (FUZZ_COMMAND: ip, iptables, sysctl) on a fresh router each time. A line is
-// carried out, or refused with a text and without a trace: the state before and after is compared.
-// Whatever stands then can be shown in every form.
+// Lines typed to one command (FUZZ_COMMAND: ip, iptables, sysctl) on a fresh router each time. A
+// line is carried out, or refused with a text and without a trace: the state before and after is
+// compared. Whatever stands then can be shown in every form.
 #include <string_view>
 
 #include "dataplane/netfilter/netfilter.h"
@@ -31,8 +31,8 @@ constexpr const char* shown[] = {"ip -d -s link",
                                  "iptables-save -c"};
 
 std::string state(test::control_net& r) {
-    std::string s = r.must("iptables -S") + r.must("iptables -t mangle -S") +
-                    r.must("iptables -t raw -S");
+    std::string s =
+        r.must("iptables -S") + r.must("iptables -t mangle -S") + r.must("iptables -t raw -S");
     return COMMAND == "iptables" ? s : s + r.state();
 }
 

@@ -3,7 +3,7 @@
 #
 # corpus.py FOLDER: writes the seeds of every fuzz target to FOLDER/TARGET/. Lines come from tests/fuzz/lines and
 # from the rules that are compared with the real iptables, a few lines a seed; packets and tables are
-# made here; captures are those of pcaps/.
+# made here; captures are those of pcaps/. What was found once is in tests/fuzz/findings.
 import pathlib
 import struct
 import sys
@@ -112,6 +112,8 @@ for i in range(0, len(rules), 6):
 for n, p in enumerate(packets()):
     write("ip_packets", f"packet{n:02}", frame(p, 0))
     write("ip_packets", f"chained{n:02}", frame(p, 2) + frame(p, 9))
+for path in sorted(here.glob("findings/*/*")): # what the fuzzers found once
+    write(path.parent.name, "found_" + path.name, path.read_bytes())
 for path in sorted((top / "pcaps").iterdir()):
     if path.suffix in (".pcap", ".pcapng", ".gz") and path.stat().st_size < 20000:
         write("capture_reader", path.name, path.read_bytes())

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What every fuzz target of this folder is: libFuzzer's entry, and what the same target needs when no
-// fuzzer drives it (play.cc: the seeds as they are, then damaged ones by a fixed generator). A target
-// aborts on a finding. Threads: one.
+// What every fuzz target of this folder is: libFuzzer's entry, and what the same target needs when
+// no fuzzer drives it (play.cc: the seeds as they are, then damaged ones by a fixed generator). A
+// target aborts on a finding. Threads: one.
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Any bytes as packets, to a router that takes whatever can be switched on and has a rule for every
-// match and target of the packet filter: headers, options, fragments, ICMP and the tables. An input is
-// frames, as fuzz_one.h says. Every packet has to be accounted for.
+// match and target of the packet filter: headers, options, fragments, ICMP and the tables. An input
+// is frames, as fuzz_one.h says. Every packet has to be accounted for.
 #include "dataplane/control/control.h"
 #include "neigh/softnet.h"
 #include "tests/dataplane/ip/fuzz_one.h"

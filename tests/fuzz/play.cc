@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // play: a fuzz target without a fuzzer. `TARGET ROUNDS FILE-OR-FOLDER...` runs every seed as it is,
-// then ROUNDS inputs made from them (bytes and lines changed, dropped, doubled, spliced) by a generator
-// with a fixed seed: the same inputs every time, with any compiler. Threads: one.
+// then ROUNDS inputs made from them (bytes and lines changed, dropped, doubled, spliced) by a
+// generator with a fixed seed: the same inputs every time, with any compiler. Threads: one.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -59,12 +59,14 @@ private:
             while (from && b[from - 1] != '\n')
                 --from;
             to = from;
-            while (to < b.size() && b[to++] != '\n') {}
+            while (to < b.size() && b[to++] != '\n') {
+            }
         }
         return {from, std::min(to, b.size())};
     }
     void change(bytes& b) {
-        static constexpr char special[] = "!/,:-+.@*=[]\"\\ \n\0\xff" "0129aX";
+        static constexpr char special[] = "!/,:-+.@*=[]\"\\ \n\0\xff"
+                                          "0129aX";
         if (b.empty()) {
             b = any_seed();
             return;

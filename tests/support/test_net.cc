@@ -261,7 +261,7 @@ void test_net::expect_balanced(int held_elsewhere) {
     uint64_t dropped = 0;
     for (unsigned i = 0; i < NR_DROP_REASONS; ++i)
         dropped += drops(skb_drop_reason(i));
-    const uint64_t held = uint64_t(held_elsewhere) + (n.arp_tbl ? uint64_t(arp().held.load()) : 0);
+    const uint64_t held = uint64_t(held_elsewhere) + uint64_t(neigh_held(n));
     EXPECT_EQ(rx_ + balance(balance_stat::originated) + balance(balance_stat::fragments_created) +
                   balance(balance_stat::copies),
               tx_ + balance(balance_stat::delivered) + balance(balance_stat::fragmented) + dropped +

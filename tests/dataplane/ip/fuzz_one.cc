@@ -53,7 +53,7 @@ bool balanced(ip_test_net& t, uint64_t rx, uint64_t tx) {
     uint64_t in = rx + t.balance(balance_stat::originated) +
                   t.balance(balance_stat::fragments_created) + t.balance(balance_stat::copies);
     uint64_t out = tx + t.balance(balance_stat::delivered) + t.balance(balance_stat::fragmented) +
-                   t.all_drops() + ip_frag_held(t.n) + uint64_t(t.arp().held.load());
+                   t.all_drops() + ip_frag_held(t.n) + uint64_t(neigh_held(t.n));
     if (in != out)
         fprintf(stderr, "in %lu out %lu\n", static_cast<unsigned long>(in),
                 static_cast<unsigned long>(out));

@@ -126,8 +126,8 @@ ip_test_net::ip_test_net(unsigned workers) : test_net(workers) {
 ip_test_net::~ip_test_net() {
     enter(0);
     end_burst();
-    ip_exit(n);
     enter(n.control_cpu());
+    ip_exit(n);
     for (net_device* dev : {p0, p1, lo}) {
         dev_change_flags(dev, 0, IFF_UP);
         unregister_netdevice(dev);
@@ -191,8 +191,9 @@ void ip_test_net::lo_xmit(sk_buff* skb, net_device* dev) {
 void ip_test_net::lo_poll() {
     while (sk_buff* skb = looped_.pop_front()) {
         dst_entry* dst = skb->dst;
-        skb_init(skb, lo, ktime_get_ns());
-        eth_type_trans(skb, lo);
+        net_device* in = dst && dst->dev->vrf_table ? dst->dev : lo;
+        skb_init(skb, in, ktime_get_ns());
+        eth_type_trans(skb, in);
         if (dst)
             skb_rtable_set(skb, rt_from_dst(dst));
         netif_receive_skb(skb);

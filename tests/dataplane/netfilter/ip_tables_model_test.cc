@@ -159,6 +159,29 @@ ipt_entry random_rule(std::mt19937& rng, const std::vector<uint32_t>& below) {
     return e;
 }
 
+/// A random packet through the compiled table and through the model.
+bool same_verdict(ip_test_net& n, ipt_net::slot& s, model& m, std::mt19937& rng) {
+    model::packet p{address(rng),
+                    address(rng),
+                    17,
+                    uint8_t(rng() % 4 * 60 + 30),
+                    uint16_t(rng() % 12),
+                    uint16_t(rng() % 14),
+                    rng() % 2 ? n.p0 : n.p1,
+                    rng() % 2 ? n.p0 : n.p1,
+                    0};
+    bytes b = udp_packet(p.s, p.d, rng() % 20, p.ttl, p.sport, p.dport);
+    p.len = uint32_t(b.size());
+    sk_buff* skb = n.inject(make_skb(b, n.p0));
+    xt_action_param par;
+    xt_param_of_skb(par, skb,
+                    {NF_INET_FORWARD, const_cast<net_device*>(p.in),
+                     const_cast<net_device*>(p.out), &n.n});
+    const bool same = ipt_do_table(*s.compiled, par) == m.run(p);
+    kfree_skb_reason(skb, skb_drop_reason::NETFILTER_DROP);
+    return same;
+}
+
 class Model : public ::testing::TestWithParam<uint32_t> {};
 
 TEST_P(Model, VerdictsAndCountersOfEveryRule) {
@@ -188,32 +211,63 @@ TEST_P(Model, VerdictsAndCountersOfEveryRule) {
         n.enter(0);
 
         model m{t, {}, {}};
-        for (unsigned i = 0; i < 1500; ++i) {
-            model::packet p{address(rng),
-                            address(rng),
-                            17,
-                            uint8_t(rng() % 4 * 60 + 30),
-                            uint16_t(rng() % 12),
-                            uint16_t(rng() % 14),
-                            rng() % 2 ? n.p0 : n.p1,
-                            rng() % 2 ? n.p0 : n.p1,
-                            0};
-            bytes b = udp_packet(p.s, p.d, rng() % 20, p.ttl, p.sport, p.dport);
-            p.len = uint32_t(b.size());
-            sk_buff* skb = n.inject(make_skb(b, n.p0));
-            xt_action_param par;
-            xt_param_of_skb(par, skb,
-                            {NF_INET_FORWARD, const_cast<net_device*>(p.in),
-                             const_cast<net_device*>(p.out), &n.n});
-            ASSERT_EQ(ipt_do_table(*s.compiled, par), m.run(p)) << "round " << round;
-            kfree_skb_reason(skb, skb_drop_reason::NETFILTER_DROP);
-        }
+        for (unsigned i = 0; i < 1500; ++i)
+            ASSERT_TRUE(same_verdict(n, s, m, rng)) << "round " << round;
         for (ipt_chain* c : t.chains())
             for (size_t i = 0; i < c->rules.size(); ++i)
                 ASSERT_EQ(c->rules[i]->counter->get(), m.rules[c->rules[i].get()])
                     << c->name << " " << i + 1;
         EXPECT_EQ(base.counter->get(), m.policy);
     }
+    ct_linear_rules = linear_before;
+}
+// Rules come and go one by one: classifiers of those that stay are used on, in pieces.
+TEST_P(Model, AfterEveryChangeOfALargeChain) {
+    const uint32_t linear_before = ct_linear_rules;
+    ct_linear_rules = GetParam();
+    std::mt19937 rng(8);
+    ip_test_net n;
+    n.enter(n.n.control_cpu());
+    ipt_net::slot& s = *ipt_find_table(n.n, "filter");
+    ipt_table& t = *s.table;
+    ipt_chain& c = *t.base(NF_INET_FORWARD);
+    std::vector<ipt_rule> all; // their addresses name them in the model
+    auto make = [&] { return all.emplace_back(t.new_rule(random_rule(rng, {}))); };
+    for (unsigned r = 0; r < 600; ++r)
+        ASSERT_FALSE(t.insert(c, c.rules.size(), {make()}));
+    ipt_commit(n.n, s);
+    model m{t, {}, {}};
+    bool was_in_pieces = false;
+    for (unsigned i = 0; i < 400; ++i) {
+        n.enter(n.n.control_cpu());
+        const size_t at = rng() % c.rules.size();
+        switch (i < 200 ? 0 : rng() % 4) { // first as a script does: one behind the other
+        case 0:
+            ASSERT_FALSE(t.insert(c, c.rules.size(), {make(), make()}));
+            break;
+        case 1:
+            ASSERT_FALSE(t.insert(c, at, {make()}));
+            break;
+        case 2:
+            ASSERT_FALSE(t.replace(c, at, make()));
+            break;
+        default:
+            for (unsigned k = rng() % 4; k && at < c.rules.size(); --k)
+                t.erase(c, at);
+        }
+        ipt_commit(n.n, s);
+        was_in_pieces |= !c.compiled->settled();
+        if (i % 50 == 49) {
+            ipt_settle(n.n);
+            ASSERT_TRUE(c.compiled->settled());
+        }
+        n.enter(0);
+        for (unsigned k = 0; k < 20; ++k)
+            ASSERT_TRUE(same_verdict(n, s, m, rng)) << "change " << i;
+    }
+    EXPECT_TRUE(was_in_pieces);
+    for (const ipt_rule& rule : c.rules)
+        ASSERT_EQ(rule->counter->get(), m.rules[rule.get()]);
     ct_linear_rules = linear_before;
 }
 INSTANTIATE_TEST_SUITE_P(Compiled, Model, ::testing::Values(0u, 4u, UINT32_MAX));
