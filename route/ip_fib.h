@@ -15,6 +15,7 @@
 #include "neigh/arp.h"
 #include "neigh/inetdevice.h"
 #include "neigh/net_namespace.h"
+#include "route/fib_nh_list.h"
 
 namespace slabfwd {
 
@@ -176,16 +177,6 @@ struct netlink_ext_ack {
     std::string msg;
 };
 
-/// One next hop as a command gives it.
-struct fib_nh_config {
-    be32_t gw{};
-    bool has_gw = false;
-    bool has_gw6 = false;
-    uint8_t gw6[16] = {};
-    int oif = 0;
-    int weight = 1;
-    uint32_t flags = 0; ///< RTNH_F_ONLINK
-};
 constexpr uint16_t NLM_F_REPLACE = 0x100, NLM_F_EXCL = 0x200, NLM_F_CREATE = 0x400,
                    NLM_F_APPEND = 0x800;
 /// A route as a command gives it. What is not given (fc_*_given) is filled in as ip(8) does: scope
@@ -205,7 +196,7 @@ struct fib_config {
     uint32_t fc_metrics[RTAX_MAX] = {};
     bool fc_mtu_locked = false;
     uint16_t fc_nlflags = 0;             ///< NLM_F_*
-    std::vector<fib_nh_config> nexthops; ///< at most one: a plain route; more: multipath
+    fib_nh_list nexthops;                ///< at most one: a plain route; more: multipath
 };
 /// Adds/replaces/appends/changes by fc_nlflags; deletes the first match. 0 or -errno with extack,
 /// as `ip route` meets them (-EEXIST, -ENOENT, -ESRCH, -ENETUNREACH "Nexthop has invalid gateway.",
