@@ -13,6 +13,7 @@
 #include <rte_ring.h>
 #include <sys/prctl.h>
 
+#include "dataplane/worker/stage_clock.h"
 #include "route/route.h"
 
 namespace slabfwd {
@@ -37,10 +38,12 @@ unsigned receive(worker& w) {
     unsigned total = 0;
     for (rx_queue& q : w.rx) {
         uint16_t n = port_rx_burst(*q.p, q.queue, m, *w.sd);
+        stage_mark(stage::rx);
         if (!n)
             continue;
         netif_receive_burst(*w.sd, &q.p->dev, m, n);
         flush_ports(w);
+        stage_mark(stage::tx);
         total += n;
     }
     return total;
@@ -98,6 +101,8 @@ unsigned worker_turn(worker& w, uint64_t now_ns) {
     softnet_data& sd = *w.sd;
     sd.now_ns = now_ns;
     sd.jiffies = nsecs_to_jiffies(now_ns);
+    if (unlikely(this_stages.clock != nullptr))
+        stage_turn_begin();
     unsigned work = receive(w);
     work += serve_handovers(w);
     work += loopback_poll(sd);
@@ -112,6 +117,8 @@ unsigned worker_turn(worker& w, uint64_t now_ns) {
         rcu_do_batch(sd);
     slab_cpu_serve();
     sd.nd_net->rcu.quiescent(sd.cpu);
+    if (unlikely(this_stages.timed != nullptr))
+        stage_turn_end(work);
     return work;
 }
 
