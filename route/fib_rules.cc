@@ -11,6 +11,7 @@
 #include <new>
 
 #include "alloc/kmalloc.h"
+#include "neigh/packet_work.h"
 #include "neigh/skbuff.h"
 #include "route/fib_lookup.h"
 #include "route/route.h"
@@ -290,15 +291,17 @@ bool fib4_has_custom_rules(const net& n) {
 int fib_rules_lookup(net& n, const flowi4* flp, fib_result* res, int flags) {
     flowi4 fl4 = *flp;
     l3mdev_update_flow(n, &fl4);
-    for (const fib_rule* r = rcu_dereference(n.ipv4.fib->rules_list); r;
+    unsigned looked = 0;
+    int err = -EAGAIN;
+    for (const fib_rule* r = rcu_dereference(n.ipv4.fib->rules_list); r && err == -EAGAIN;
          r = rcu_dereference(r->next)) {
-        if (rule_selects(r, &fl4) == r->invert)
-            continue;
-        int err = rule_action(r, &fl4, res, flags);
-        if (err != -EAGAIN)
-            return err;
+        ++looked;
+        if (rule_selects(r, &fl4) != r->invert)
+            err = rule_action(r, &fl4, res, flags);
     }
-    return -ENETUNREACH;
+    if (softnet_data* sd = this_softnet())
+        packet_work_seen(*sd, packet_work::rules, looked);
+    return err == -EAGAIN ? -ENETUNREACH : err;
 }
 
 bool fib4_rules_early_flow_dissect(net& n, const sk_buff* skb, flowi4* fl4) {

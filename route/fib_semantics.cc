@@ -15,6 +15,7 @@
 
 #include "alloc/kmalloc.h"
 #include "neigh/ndisc.h"
+#include "neigh/packet_work.h"
 #include "route/fib_lookup.h"
 
 namespace slabfwd {
@@ -463,16 +464,19 @@ int fib_info_match(fib_info* fi, uint8_t type, const flowi4* flp, fib_result* re
 }
 
 int fib_semantic_match(fib_alias* fa, const flowi4* flp, fib_result* res, int flags) {
-    for (; fa; fa = rcu_dereference(fa->fa_next)) {
+    unsigned looked = 0;
+    int err = 1;
+    for (; fa && err > 0; fa = rcu_dereference(fa->fa_next)) {
         fib_info* fi = fa->fa_info;
+        ++looked;
         if (fa->fa_tos && !fib_dscp_masked_match(fa->fa_tos, flp))
             continue;
-        if (int err = fib_info_match(fi, fa->fa_type, flp, res, flags); err <= 0) {
+        if (err = fib_info_match(fi, fa->fa_type, flp, res, flags); err <= 0)
             res->tos = fa->fa_tos;
-            return err;
-        }
     }
-    return 1;
+    if (softnet_data* sd = this_softnet())
+        packet_work_seen(*sd, packet_work::routes, looked);
+    return err > 0 ? 1 : err;
 }
 
 bool fib_info_nh_uses_dev(const fib_info* fi, const net_device* dev) {

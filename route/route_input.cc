@@ -8,6 +8,7 @@
 // counters.
 #include <cerrno>
 
+#include "neigh/packet_work.h"
 #include "route/fib_rules.h"
 #include "route/route_cache.h"
 
@@ -409,15 +410,18 @@ int ip_route_input(sk_buff* skb, be32_t daddr, be32_t saddr, uint8_t tos, net_de
     rt_key key = rt_make_key(daddr, saddr, dev->ifindex, 0, skb->mark, tos);
     uint32_t hash = rt_hash_of(shard, key);
     rtable* rt = nullptr;
+    unsigned looked = 0;
     for (dst_entry* dst = shard->rt_hash_table[hash & shard->rt_hash_mask]; dst;
          dst = dst->rt_next) {
         rtable* rth = rt_from_dst(dst);
+        ++looked;
         if (rt_key_equal(rth->key, key)) {
             rt = rth;
             break;
         }
         RT_CACHE_STAT_INC(rt_cache_stat::in_hlist_search);
     }
+    packet_work_seen(*sd, packet_work::entries, looked);
     if (rt && rt->rt_genid == rt_genid(n) && rt_usable(rt, sd->jiffies) &&
         !chooses_otherwise(rt, skb)) {
         RT_CACHE_STAT_INC(rt_cache_stat::in_hit);

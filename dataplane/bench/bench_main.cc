@@ -21,6 +21,9 @@ constexpr benchmark benchmarks[] = {
     {"alloc", "the slab allocator beside malloc, jemalloc, tcmalloc, mimalloc, rte_mempool",
      bench_alloc_main},
     {"fib", "the routing table beside rte_fib and rte_lpm", bench_fib_main},
+    {"forward",
+     "what a packet costs on its whole way, by stage; rules, latency, rate without a drop",
+     bench_forward_main},
     {"route-cache", "how fast the route cache allocates, hits and forgets; floods",
      bench_route_cache_main},
 };

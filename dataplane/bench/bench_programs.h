@@ -8,6 +8,7 @@ namespace slabfwd {
 
 int bench_alloc_main(int argc, char** argv);       ///< bench_alloc.cc
 int bench_fib_main(int argc, char** argv);         ///< bench_fib.cc
+int bench_forward_main(int argc, char** argv);     ///< bench_forward.cc
 int bench_route_cache_main(int argc, char** argv); ///< bench_route_cache.cc
 
 } // namespace slabfwd

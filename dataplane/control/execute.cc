@@ -54,6 +54,8 @@ constexpr command_entry commands[] = {
     {"ping", "[ -c N ] [ -i SEC ] [ -s SIZE ] [ -W SEC ] [ -t TTL ] [ -I ADDR ] DST",
      "echo requests from here", nullptr, ping_start},
     {"trace", "[ N ]", "the walk of the next N packets by kernel function", nullptr, trace_start},
+    {"stages", "[ -j ] [ -d SEC ]",
+     "cycles a packet costs at each stage, over the next SEC seconds (1)", nullptr, stages_start},
     {"help", "[ COMMAND ]", "this, or what an ip object takes", help_command},
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A command that goes on for a while (ping, trace): the control thread comes back to it while it
-// serves others. Door: control_job. Threads: control thread; workers wake it through its eventfd.
+// A command that goes on for a while (ping, trace, stages): the control thread comes back to it
+// while it serves others. Door: control_job. Threads: control thread; workers wake it through its
+// eventfd.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +29,10 @@ public:
     int rc = 0;
 };
 
-/// `ping` and `trace`: null with c's error when they cannot begin.
+/// `ping`, `trace` and `stages`: null with c's error when they cannot begin.
 std::unique_ptr<control_job> ping_start(command& c, std::span<const std::string> words);
 std::unique_ptr<control_job> trace_start(command& c, std::span<const std::string> words);
+std::unique_ptr<control_job> stages_start(command& c, std::span<const std::string> words);
 
 uint64_t monotonic_ns();
 

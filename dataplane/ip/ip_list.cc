@@ -18,7 +18,9 @@
 #include "dataplane/ip/burst.h"
 #include "dataplane/ip/ip.h"
 #include "dataplane/ip/ip_rcv_check.h"
+#include "dataplane/worker/stage_clock.h"
 #include "dataplane/worker/worker.h"
+#include "neigh/packet_work.h"
 
 namespace slabfwd {
 
@@ -104,6 +106,9 @@ void nf_hook_finish(ip_burst& b, unsigned i, unsigned hook) {
     const uint32_t live = b.live();
     if (!live)
         return;
+    stage_mark(hook == NF_INET_PRE_ROUTING ? stage::ip_rcv
+               : hook == NF_INET_FORWARD   ? stage::ip_forward
+                                           : stage::ip_output);
     nf_hook_burst h{.nd_net = b.nd_net,
                     .hook = hook,
                     .live = live,
@@ -119,6 +124,7 @@ void nf_hook_finish(ip_burst& b, unsigned i, unsigned hook) {
     nf_hook_burst_slow(h, entries);
     b.gone |= live & ~h.live;
     for_each_bit(h.live & b.skbs, [&](unsigned i) { nf_hook_finish(b, i, hook); });
+    stage_mark(stage::netfilter);
 }
 
 /// Does a packet's fate at one of `hooks` hang on those before it (limit, statistic, LOG)? Then none may
@@ -232,17 +238,21 @@ static_assert(offsetof(rtable, rt_genid) == 20);
 
 /// The entry that answers, behind the first of its chain; null: none, or not a plain one.
 [[gnu::noinline]] rtable* rt_cache_search(rtable* rt, const iphdr* iph, uint64_t mark,
-                                          const cache_question& q, uint32_t* searched) {
+                                          const cache_question& q, softnet_data& sd, uint32_t* searched) {
+    unsigned looked = 0;
     while (rt && !q.answered_by(rt, iph, mark)) {
-        ++*searched;
+        ++looked;
         rt = rt->dst.rt_next ? rt_from_dst(rt->dst.rt_next) : nullptr;
     }
+    packet_work_seen(sd, packet_work::entries, looked + (rt != nullptr));
+    *searched += looked;
     return rt;
 }
 
 /// Packets that the cache has no plain entry for, on their way out of the burst. Most want nothing but a
 /// forward by the tables: those come back when their entry, new or the next hop's own, is plain.
 [[gnu::noinline]] void ip_route_miss_list(ip_burst& b, uint32_t missed) {
+    stage_mark(stage::route_cache);
     const uint32_t done = ip_route_input_list(b.sd, b.dev, b.iph, missed, b.rt);
     b.slow &= ~done;
     for_each_bit(done, [&](unsigned i) { rte_prefetch0(b.rt[i]->dst.neighbour); });
@@ -258,6 +268,7 @@ static_assert(offsetof(rtable, rt_genid) == 20);
             b.leave(i, burst_exit::ip_forward);
         }
     });
+    stage_mark(stage::ip_route_input);
 }
 
 /// The route cache: a hit of the current generation that is a plain forward stays. MARKED: a hook may
@@ -280,7 +291,7 @@ void rt_cache_list(ip_burst& b) {
         rtable* rt = b.rt[i];
         const uint32_t mark = MARKED && (b.skbs >> i & 1) ? skb_from_mbuf(b.m[i])->mark : 0;
         if (unlikely(!rt || !question.answered_by(rt, b.iph[i], mark))) {
-            b.rt[i] = rt = rt_cache_search(rt, b.iph[i], mark, question, &searched);
+            b.rt[i] = rt = rt_cache_search(rt, b.iph[i], mark, question, *b.sd, &searched);
             if (!rt) {
                 missed |= uint32_t(!mark) << i; // a marked packet asks the rules for itself
                 return b.leave(i, burst_exit::ip_rcv_finish);
@@ -448,10 +459,13 @@ void ip_output_list(ip_burst& b) {
         out.all(b);
     else
         for_each_bit(b.all() & ~b.gone, [&](unsigned i) {
-            if (live >> i & 1)
+            if (live >> i & 1) {
                 out.neigh_hh_output(b, i);
-            else
+            } else {
+                stage_mark(stage::ip_output);
                 leave_burst(b, i);
+                stage_mark(stage::slow);
+            }
         });
     b.sd->ip_statistics[ipstats_mib::OUTPKTS].add(unsigned(std::popcount(live)));
     b.sd->ip_statistics[ipstats_mib::OUTOCTETS].add(out.octets);
@@ -498,6 +512,7 @@ void netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16
     if (unlikely(sd.tracer || !dev->up() || dev->master_ifindex)) { // a VRF's hooks come in between
         for (uint16_t i = 0; i < n; ++i)
             netif_receive_mbuf(sd, dev, m[i]);
+        stage_mark(stage::slow);
         return;
     }
     ip_burst b;
@@ -508,10 +523,15 @@ void netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16
     b.slow = b.gone = b.skbs = 0;
     std::memcpy(b.m, m, n * sizeof m[0]);
     eth_type_trans_list(b);
+    stage_mark(stage::eth_type_trans);
     ip_rcv_list(b);
+    stage_mark(stage::ip_rcv);
     ip_rcv_finish_list(b);
+    stage_mark(stage::route_cache);
     ip_forward_list(b);
+    stage_mark(stage::ip_forward);
     ip_output_list(b);
+    stage_mark(stage::ip_output);
 }
 
 } // namespace slabfwd

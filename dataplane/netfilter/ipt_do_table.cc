@@ -8,6 +8,7 @@
 
 #include <rte_prefetch.h>
 
+#include "neigh/packet_work.h"
 #include "neigh/softnet.h"
 #include "route/route.h"
 
@@ -134,8 +135,14 @@ private:
         return nullptr;
     }
     unsigned run() {
+        const unsigned verdict = look();
+        packet_work_seen(*this_softnet(), packet_work::rules, looked_);
+        return verdict;
+    }
+    unsigned look() {
         for (;;) {
             const ct_rule* r = candidate();
+            ++looked_;
             if (!r) {
                 if (depth_) { // back behind the rule that led here
                     at_ = stack_[--depth_];
@@ -189,7 +196,7 @@ private:
     xt_action_param& par_;
     xt_slot_counters& counters_;
     bool have_key_ = false;
-    unsigned depth_ = 0;
+    unsigned depth_ = 0, looked_ = 0;
     nf_key key_;
     position at_;
     position stack_[JUMP_STACK];

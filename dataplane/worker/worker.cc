@@ -13,6 +13,7 @@
 #include <rte_ring.h>
 #include <sys/prctl.h>
 
+#include "dataplane/worker/stage_clock.h"
 #include "route/route.h"
 
 namespace slabfwd {
@@ -41,6 +42,7 @@ unsigned receive(worker& w) {
         uint16_t n = NET_RX_BURST;
         for (unsigned burst = 0; burst < BURSTS_PER_TURN && n == NET_RX_BURST; ++burst) {
             n = port_rx_burst(*q.p, q.queue, m, *w.sd);
+            stage_mark(stage::rx);
             if (!n)
                 break;
             total += n;
@@ -48,6 +50,7 @@ unsigned receive(worker& w) {
             if (likely(mine)) {
                 netif_receive_burst(*w.sd, &q.p->dev, m, mine);
                 flush_ports(w);
+                stage_mark(stage::tx);
             }
         }
     }
@@ -119,6 +122,8 @@ unsigned worker_turn(worker& w, uint64_t now_ns) {
     softnet_data& sd = *w.sd;
     sd.now_ns = now_ns;
     sd.jiffies = nsecs_to_jiffies(now_ns);
+    if (unlikely(this_stages.clock != nullptr))
+        stage_turn_begin();
     unsigned work = receive(w);
     work += serve_rings(w);
     work += loopback_poll(sd);
@@ -133,6 +138,8 @@ unsigned worker_turn(worker& w, uint64_t now_ns) {
         rcu_do_batch(sd);
     slab_cpu_serve();
     sd.nd_net->rcu.quiescent(sd.cpu);
+    if (unlikely(this_stages.timed != nullptr))
+        stage_turn_end(work);
     return work;
 }
 

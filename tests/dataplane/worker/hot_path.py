@@ -32,25 +32,24 @@ ip route add default via 10.0.1.2
 
 
 def checksum(header):
-    total = sum(struct.unpack("!10H", header))
+    total = sum(struct.unpack(f"!{len(header) // 2}H", header))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
 
 
-def frame(flow):
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 50, 0, 0, 64, 17, 0,
-                       bytes([10, 0, 0, 2]), bytes([192, 168, 0, flow]))
+def frame(flow, ttl=64, options=b""):
+    head = struct.pack("!BBHHHBBH4s4s", 0x45 + len(options) // 4, 0, 50 + len(options), 0, 0, ttl, 17, 0,
+                       bytes([10, 0, 0, 2]), bytes([192, 168, flow >> 8, flow & 255])) + options
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
     ethernet = bytes.fromhex("020000000000" "02bb00000002" "0800")
     return ethernet + head + struct.pack("!HHHH", 1000, 2000, 30, 0) + bytes(22)
 
 
-def write_capture(path):
+def write_capture(path, frames):
     with open(path, "wb") as out:
         out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        for i in range(PACKETS):
-            data = frame(i % FLOWS)
+        for i, data in enumerate(frames):
             # As many frames at one instant as make whole bursts.
             out.write(struct.pack("<IIII", 0, i // (16 * BURST), len(data), len(data)) + data)
 
@@ -70,6 +69,22 @@ def executed(profile):
                 counts[obj, int(address, 16)] += int(cost)
             inclusive = False
     return counts
+
+
+def profile(slabfwd, config, frames):
+    """The same for a replay of the frames from p0 to p1."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = lambda name: os.path.join(folder, name)
+        open(path("config"), "w", encoding="utf-8").write(config)
+        write_capture(path("in.pcap"), frames)
+        run = subprocess.run(
+            ["valgrind", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", "--compress-strings=no",
+             f"--callgrind-out-file={path('profile')}", "--toggle-collect=slabfwd::worker_turn*",
+             slabfwd, "replay", "--no-huge", "--config", path("config"), "--in", f"p0={path('in.pcap')}",
+             "--out", f"p1={path('out.pcap')}"], capture_output=True, text=True, timeout=240)
+        if run.returncode:
+            sys.exit(f"replay under callgrind failed:\n{run.stdout}\n{run.stderr}")
+        return executed(path("profile"))
 
 
 def disassembly(obj):
@@ -102,18 +117,7 @@ def main():
         if not shutil.which(tool):
             print(f"SKIP: {tool} is not installed")
             return 77
-    with tempfile.TemporaryDirectory() as folder:
-        path = lambda name: os.path.join(folder, name)
-        open(path("config"), "w", encoding="utf-8").write(CONFIG)
-        write_capture(path("in.pcap"))
-        run = subprocess.run(
-            ["valgrind", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", "--compress-strings=no",
-             f"--callgrind-out-file={path('profile')}", "--toggle-collect=slabfwd::worker_turn*",
-             slabfwd, "replay", "--no-huge", "--config", path("config"), "--in", f"p0={path('in.pcap')}",
-             "--out", f"p1={path('out.pcap')}"], capture_output=True, text=True, timeout=240)
-        if run.returncode:
-            sys.exit(f"replay under callgrind failed:\n{run.stdout}\n{run.stderr}")
-        counts = executed(path("profile"))
+    counts = profile(slabfwd, CONFIG, [frame(i % FLOWS) for i in range(PACKETS)])
     hot = {key: n for key, n in counts.items() if n >= PACKETS // 2}
     print(f"{sum(counts.values()) / PACKETS:.1f} instructions a packet, "
           f"{sum(hot.values()) / PACKETS:.1f} of them in {len(hot)} places that each packet passes")
@@ -129,4 +133,5 @@ def main():
     return 1 if found else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// `bench forward` measures what it says: the frames are what the options ask for, the stages of a
+// line add up to its total, packets balance, and what one packet makes the router look at does not
+// grow with its tables.
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include <gmock/gmock.h>
+#include <rte_ring.h>
+
+#include "dataplane/bench/bench_programs.h"
+#include "dataplane/bench/forward.h"
+#include "dataplane/control/control.h"
+#include "dataplane/worker/stage_clock.h"
+#include "neigh/wire.h"
+
+namespace slabfwd {
+namespace {
+
+using testing::HasSubstr;
+using numbers = std::map<std::string, double>;
+
+forward_job short_job() {
+    forward_job job;
+    job.mix.flows = 64;
+    job.span_ns = 5'000'000;
+    job.no_huge = true;
+    return job;
+}
+
+/// Runs work in a process of its own, as the benchmark does.
+numbers measure(const std::function<void(child_result&)>& work) {
+    const child_result r = run_in_child(work, 120);
+    EXPECT_EQ(r.error, "");
+    return {r.samples.begin(), r.samples.end()};
+}
+numbers measure(const forward_job& job) {
+    return measure([&](child_result& out) { run_forward(job, out); });
+}
+
+int bench(std::vector<std::string> words) {
+    words.insert(words.begin(), "forward");
+    std::vector<char*> argv;
+    for (std::string& w : words)
+        argv.push_back(w.data());
+    return bench_forward_main(int(argv.size()), argv.data());
+}
+
+/// Frames on the wire by what they are.
+struct census {
+    unsigned n = 0, options = 0, ttl1 = 0, big = 0;
+    std::map<uint32_t, unsigned> destinations{};
+
+    explicit census(const frame_mix& mix) {
+        auto s = frame_sequence::make(mix, 0);
+        if (!s)
+            return;
+        n = unsigned(s->size());
+        std::vector<char> room(4096);
+        rte_mbuf m{};
+        rte_mbuf* list[] = {&m};
+        m.buf_addr = room.data();
+        for (unsigned i = 0; i < n; ++i) {
+            s->fill(list, 1);
+            iphdr h;
+            std::memcpy(&h, room.data() + ETH_HLEN, sizeof h);
+            options += h.hdr_len() > sizeof h;
+            ttl1 += h.ttl == 1;
+            big += m.pkt_len > 1000;
+            ++destinations[be32_to_cpu(h.daddr)];
+        }
+    }
+};
+
+TEST(BenchForwardFrames, HaveTheSharesThatWereAskedFor) {
+    frame_mix mix;
+    mix.flows = 100;
+    mix.options = 10;
+    mix.ttl1 = 1;
+    mix.fragments = 25;
+    mix.misses = 5;
+    const census c(mix);
+    EXPECT_EQ(c.n, 4800u);
+    EXPECT_EQ(c.options, 480u);
+    EXPECT_EQ(c.ttl1, 48u);
+    EXPECT_EQ(c.big, 1200u);
+    unsigned once = 0;
+    for (const auto& [address, times] : c.destinations)
+        once += address >> 24 == 16 && times == 1;
+    EXPECT_EQ(once, 240u);
+}
+
+TEST(BenchForwardFrames, HaveTheSizesThatWereAskedFor) {
+    EXPECT_EQ(frame_sizes("64"), std::vector<unsigned>{64});
+    EXPECT_EQ(frame_sizes("1518"), std::vector<unsigned>{1518});
+    EXPECT_EQ(frame_sizes("imix").size(), 12u);
+    for (const char* wrong : {"", "63", "1519", "64x", "big", "-64"})
+        EXPECT_TRUE(frame_sizes(wrong).empty()) << wrong;
+    frame_mix mix;
+    mix.flows = 7;
+    mix.size = "1518";
+    const census c(mix);
+    EXPECT_EQ(c.big, c.n);
+    EXPECT_EQ(c.destinations.size(), 7u);
+}
+
+TEST(BenchForward, StagesAddUpToTheTotalAndPacketsBalance) {
+    numbers r = measure(short_job());
+    double sum = 0;
+    for (unsigned s = 0; s < NR_STAGES; ++s)
+        sum += r[std::string("stage_") + stage_name(stage(s))];
+    EXPECT_GT(r["cycles"], 0);
+    EXPECT_NEAR(sum, r["cycles"], r["cycles"] * 1e-9);
+    EXPECT_GT(r["stage_route_cache"], 0);
+    EXPECT_GT(r["stage_ip_output"], 0);
+    EXPECT_GT(r["feed"], 0);
+    EXPECT_GT(r["rx"], 0);
+    EXPECT_EQ(r["tx"], r["rx"]);
+    EXPECT_EQ(r["drops"], 0);
+    EXPECT_EQ(r["hit_ratio"], 100);
+    EXPECT_EQ(r["stage_slow"], 0);
+    EXPECT_EQ(r["stage_netfilter"], 0);
+}
+
+TEST(BenchForward, SlowPacketsAndRulesShowInTheirStages) {
+    forward_job job = short_job();
+    job.mix.options = 10;
+    job.mix.misses = 10;
+    job.mix.ttl1 = 10;
+    job.rules = 20;
+    numbers r = measure(job);
+    EXPECT_GT(r["stage_slow"], 0);
+    EXPECT_GT(r["stage_ip_route_input"], 0);
+    EXPECT_GT(r["stage_netfilter"], 0);
+    EXPECT_NEAR(r["drop_TTL_EXPIRED"] + r["drop_ICMP_RATELIMIT"], 10, 0.5);
+    EXPECT_LT(r["hit_ratio"], 91);
+    EXPECT_EQ(r.count("drop_NETFILTER_DROP"), 0u) << "the rules match none of these packets";
+}
+
+TEST(BenchForward, FragmentsAreCut) {
+    forward_job job = short_job();
+    job.mix.fragments = 50;
+    numbers r = measure(job);
+    EXPECT_NEAR(r["tx"] / r["rx"], 1.5, 0.01) << "half of them become two";
+}
+
+TEST(BenchForward, EachCoreHasPortsOfItsOwn) {
+    forward_job job = short_job();
+    job.lanes = 2;
+    numbers r = measure(job);
+    EXPECT_EQ(r["tx"], r["rx"]);
+    EXPECT_EQ(r["drops"], 0);
+}
+
+TEST(BenchForward, AConfigurationOfOnesOwnIsUsed) {
+    const std::string path = testing::TempDir() + "bench_forward_drop.conf";
+    FILE* f = std::fopen(path.c_str(), "w");
+    ASSERT_TRUE(f);
+    std::fputs("ip link set dev p0 up\nip link set dev p1 up\nip addr add 10.0.0.1/24 dev p0\n"
+               "ip addr add 10.1.0.1/24 dev p1\nip route add blackhole 12.0.0.0/8\nsysctl -w "
+               "net.ipv4.ip_forward=1\n",
+               f);
+    std::fclose(f);
+    forward_job job = short_job();
+    job.config = path;
+    numbers r = measure(job);
+    EXPECT_EQ(r["tx"], 0);
+    EXPECT_EQ(r["drops"], 100);
+}
+
+TEST(BenchForward, OnePacketsWorkDoesNotGrowWithTheTables) {
+    forward_job job = short_job();
+    job.mix.misses = 50;
+    job.span_ns = 40'000'000;
+    job.churn_routes = 500;
+    job.ring = 1024;
+    job.loss = 100; // the rate does not matter here
+    job.rules = 1000;
+    numbers r = measure([&](child_result& out) { run_forward_latency(job, out); });
+    EXPECT_GT(r["no_drop_mpps"], 0);
+    EXPECT_GT(r["route_changes"], 100);
+    EXPECT_GT(r["10%_stamped"], 0);
+    EXPECT_LE(r["10%_cpu_p50"], r["10%_cpu_max"]);
+    EXPECT_GE(r["work_routes"], 1);
+    EXPECT_LE(r["work_routes"], 4);
+    EXPECT_GE(r["work_rules"], 1);
+    EXPECT_LE(r["work_rules"], 8) << "1,000 rules, none of which can match";
+    EXPECT_LE(r["work_entries"], 64);
+    EXPECT_LE(r["work_collected"], 128);
+}
+
+TEST(BenchForward, WeightedSumsAreOfTheParts) {
+    bench_report report("forward", forward_metrics(), {{"slabfwd", peer_kind::ours}});
+    report.add("plain", "slabfwd", "cycles", 50);
+    report.add("ttl1 10%", "slabfwd", "cycles", 75);
+    report.add("ttl1 100%", "slabfwd", "cycles", 250);
+    EXPECT_THAT(forward_weighted_text(report), HasSubstr("1.07 x the weighted sum"));
+    EXPECT_NEAR(*report.value("ttl1 10%", "slabfwd", "weighted_ratio"), 75.0 / 70, 1e-9);
+}
+
+TEST(BenchForward, TheCurveOfRulesIsTakenFromTheNames) {
+    bench_report report("forward", forward_metrics(), {{"slabfwd", peer_kind::ours}});
+    report.add("1 flow, 64 bytes", "slabfwd", "cycles", 40);
+    report.add("1 flow, 64 bytes, 0 rules", "slabfwd", "cycles", 50);
+    report.add("1 flow, 64 bytes, 10000 rules", "slabfwd", "cycles", 90);
+    EXPECT_THAT(forward_rules_curve(report),
+                testing::ElementsAre(std::pair(0.0, 50.0), std::pair(10000.0, 90.0)));
+}
+
+TEST(BenchForward, WrongOptionsAreRefused) {
+    EXPECT_EQ(bench({"--flows", "0"}), 2);
+    EXPECT_EQ(bench({"--flows", "many"}), 2);
+    EXPECT_EQ(bench({"--size", "63"}), 2);
+    EXPECT_EQ(bench({"--rules", "-1"}), 2);
+    EXPECT_EQ(bench({"--options", "60", "--ttl1", "60"}), 2);
+    EXPECT_EQ(bench({"--options", "101"}), 2);
+    EXPECT_EQ(bench({"--ring", "100"}), 2);
+    EXPECT_EQ(bench({"--cores", "x"}), 2);
+    EXPECT_EQ(bench({"--port", "p0=net_null0"}), 2);
+    EXPECT_EQ(bench({"--list", "--rules", "sweep"}), 0);
+}
+
+TEST(StageClock, CountsTheTurnsThatMovePackets) {
+    numbers r = measure([](child_result& out) {
+        auto f = forward_router::make(short_job());
+        auto frames = frame_sequence::make(short_job().mix, 0);
+        if (!f || !frames) {
+            out.error = f ? frames.error() : f.error();
+            return;
+        }
+        net& n = f->n();
+        stage_clock* c = stage_clock_start(n, 0, 2);
+        out.samples.emplace_back("joined", stage_clock_start(n, 0, 5) == c);
+        softnet_enter(n.softnet[0].get());
+        for (unsigned turn = 0; turn < 40; ++turn) {
+            rte_mbuf* m[NET_RX_BURST];
+            if (turn % 4 < 2) { // the others are idle
+                rte_pktmbuf_alloc_bulk(pktmbuf_pool(), m, NET_RX_BURST);
+                frames->fill(m, NET_RX_BURST);
+                rte_ring_enqueue_bulk(f->in(0).ring_in, reinterpret_cast<void**>(m), NET_RX_BURST,
+                                      nullptr);
+            }
+            worker_turn(*f->r->workers[0], n.softnet[0]->now_ns + 1000);
+            take_away(*f, 0, true);
+        }
+        const stage_totals t = stage_clock_read(*c);
+        softnet_enter(n.softnet[n.control_cpu()].get());
+        out.samples.emplace_back("kept", stage_clock_stop(n, 0) == c);
+        out.samples.emplace_back("gone", !stage_clock_stop(n, 0) && !this_stages.clock);
+        out.samples.emplace_back("turns", double(t.turns + t.interrupted));
+        out.samples.emplace_back("packets", double(t.packets));
+        out.samples.emplace_back("counted_turns", double(t.turns));
+        out.error = router_destroy(std::move(f->r));
+    });
+    EXPECT_EQ(r["joined"], 1);
+    EXPECT_EQ(r["kept"], 1);
+    EXPECT_EQ(r["gone"], 1);
+    EXPECT_EQ(r["turns"], 10) << "every second turn is timed, half of those move packets";
+    EXPECT_EQ(r["packets"], r["counted_turns"] * NET_RX_BURST);
+}
+
+TEST(StageClock, CtlTellsStagesAndTotal) {
+    numbers r = measure([](child_result& out) {
+        auto f = forward_router::make(short_job());
+        if (!f) {
+            out.error = f.error();
+            return;
+        }
+        const control_result json_text = control_execute(f->n(), "stages -j -d 0.02");
+        const auto j = nlohmann::json::parse(json_text.out);
+        out.samples.emplace_back("stages", double(j[0]["stages"].size()));
+        out.samples.emplace_back("bounds", double(j[0]["packet_work_max"].size()));
+        const control_result text = control_execute(f->n(), "stages -d 0.02");
+        out.samples.emplace_back("text", text.rc == 0 &&
+                                             text.out.find("ip_output") != std::string::npos &&
+                                             text.out.find("\ntotal ") != std::string::npos);
+        out.samples.emplace_back("off", !stage_clock_stop(f->n(), 0));
+        unsigned refused = 0;
+        for (const char* line : {"stages -d x", "stages -d 0", "stages -x", "stages 5"})
+            refused += control_execute(f->n(), line).rc != 0;
+        out.samples.emplace_back("refused", refused);
+        out.error = router_destroy(std::move(f->r));
+    });
+    EXPECT_EQ(r["stages"], NR_STAGES);
+    EXPECT_EQ(r["bounds"], 4);
+    EXPECT_EQ(r["text"], 1);
+    EXPECT_EQ(r["off"], 1);
+    EXPECT_EQ(r["refused"], 4);
+}
+
+} // namespace
+} // namespace slabfwd
