@@ -113,7 +113,9 @@ int check_saddr(rt_output& out) {
         fl4->flowi4_oif = out.dev_out->ifindex;
         return 1;
     }
-    if (!(fl4->flowi4_flags & FLOWI_FLAG_ANYSRC) && inet_addr_type(out.n, fl4->saddr) != RTN_LOCAL)
+    // An address of a VRF's port is in none of the tables that inet_addr_type knows.
+    if (!(fl4->flowi4_flags & FLOWI_FLAG_ANYSRC) && inet_addr_type(out.n, fl4->saddr) != RTN_LOCAL &&
+        !ip_dev_find(out.n, fl4->saddr))
         return -ENETUNREACH;
     return 0;
 }

@@ -19,13 +19,6 @@ namespace {
 
 const std::string PEER = "slabfwd";
 
-std::string quoted(const std::string& text) {
-    std::string out = "'";
-    for (char c : text)
-        out += c == '\'' ? std::string("''") : std::string(1, c);
-    return out + "'";
-}
-
 /// Workloads that have a metric.
 std::vector<std::string> with(const bench_report& r, const std::string& metric) {
     std::vector<std::string> out;
@@ -68,21 +61,6 @@ std::string table(const bench_report& r, const std::string& title, const std::st
         text += "\n";
     }
     return text + "\n";
-}
-
-bool run_gnuplot(const std::string& script, std::string* why, const std::string& file) {
-    FILE* gnuplot = popen("gnuplot", "w");
-    if (!gnuplot) {
-        *why = "gnuplot cannot be started";
-        return false;
-    }
-    const bool written = std::fwrite(script.data(), 1, script.size(), gnuplot) == script.size();
-    const int status = pclose(gnuplot);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-        *why = "gnuplot is not installed (Debian: gnuplot-nox)";
-    else if (!written || status != 0)
-        *why = "gnuplot could not draw " + file;
-    return why->empty();
 }
 
 /// Stacked bars: a bar a workload, a colour a stage.
@@ -245,17 +223,18 @@ std::string forward_plot(const bench_report& r, const std::string& file) {
     if (workloads.empty())
         return "nothing to plot";
     const unsigned panels = curve.size() > 1 ? 2 : 1;
-    std::string s = fmt::format(
-        "set terminal {} size {},{} noenhanced font 'sans,11'\nset output {}\n",
-        file.ends_with(".png") ? "pngcairo" : "svg",
-        std::clamp<size_t>(workloads.size() * 60, 900, 4000), 480 * panels, quoted(file));
-    s += fmt::format("set multiplot layout {},1 title 'slabfwd bench forward'\n", panels);
-    s += stages_panel(r, workloads);
+    std::string drawing =
+        fmt::format("set multiplot layout {},1 title 'slabfwd bench forward'\n", panels);
+    drawing += stages_panel(r, workloads);
     if (panels == 2)
-        s += rules_panel(curve);
-    std::string why;
-    run_gnuplot(s + "unset multiplot\nunset output\n", &why, file);
-    return why;
+        drawing += rules_panel(curve);
+    drawing += "unset multiplot\nunset output\n";
+    const size_t width = std::clamp<size_t>(workloads.size() * 60, 900, 4000);
+    for (const std::string& name : plot_files(file))
+        if (std::string why = run_gnuplot(plot_terminal(name, width, 480 * panels) + drawing, name);
+            !why.empty())
+            return why;
+    return {};
 }
 
 } // namespace slabfwd

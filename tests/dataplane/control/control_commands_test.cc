@@ -166,7 +166,7 @@ constexpr refusal refusals[] = {
      "ping: Do you want to ping broadcast? Then -b. If not, check your local firewall rules\n"},
     {"trace 0", 1, "trace: invalid number of packets: '0'\n"},
     {"ip link set dev p0 name x", 2, "Error: The name of a port is given when it is opened.\n"},
-    {"ip link add v0 type vrf table 10", 2,
+    {"ip link add v0 type bridge", 2,
      "Error: Ports are opened with --port; devices of this type cannot be made.\n"},
     {"ip rule add goto 5", 2, "Error: Rules of type \"goto\" are not taken here.\n"},
 };
