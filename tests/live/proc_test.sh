@@ -28,7 +28,7 @@ shows '^ip_dst_cache .* : tunables +64 +16 +4 : ' slabinfo
 shows '^ip_dst_cache: [1-9][0-9]* of [1-9][0-9]* objects of [0-9]+ bytes in use' slabinfo detail ip_dst_cache
 shows '^  tunables: limit 64 batchcount 16 shared 4$' slabinfo detail ip_dst_cache
 shows '^  node 0: slabs [0-9]+ partial' slabinfo detail ip_dst_cache
-shows '^  cpu 1 \(node 0\): [0-9]+ of 64, batch 16,' slabinfo detail ip_dst_cache
+shows '^  cpu [0-9]+ \(node 0\): [0-9]+ of 64, batch 16,' slabinfo detail ip_dst_cache
 on a ping -n -c 5 -i 0.01 -q 10.0.1.2
 ctl rt_cache >/dev/null
 ctl snmp >/dev/null
