@@ -191,7 +191,7 @@ void ip_rcv_list(ip_burst& b) {
         });
     if (unlikely(nf_ordered(b, 1u << NF_INET_PRE_ROUTING)))
         keep_order(b, burst_exit::netif_receive_skb, [](unsigned) { return true; });
-    uint64_t octets = 0;
+    uint64_t octets = 0, tot_octets = 0; // what is behind a datagram was received, but is not sent
     unsigned tos_of_all = 0;
     const rt_buckets buckets(b);
     for_each_live(b, [&](unsigned i) {
@@ -201,11 +201,12 @@ void ip_rcv_list(ip_burst& b) {
         if (unlikely(tot_len != len && !ip_trim(m, tot_len)))
             return b.leave(i, burst_exit::netif_receive_skb);
         octets += len;
+        tot_octets += tot_len;
         tos_of_all |= iph->tos;
         b.bucket[i] = buckets.prefetch(iph);
     });
     const unsigned n = unsigned(std::popcount(b.live()));
-    b.octets = octets;
+    b.octets = tot_octets;
     auto& ip = b.sd->ip_statistics;
     ip[ipstats_mib::INPKTS].add(n);
     ip[ipstats_mib::INOCTETS].add(octets);

@@ -173,6 +173,26 @@ TEST(ports, a_burst_leaves_by_one_port_or_by_several_in_its_order) {
     EXPECT_EQ(s.ports[1].tx_bytes + s.ports[2].tx_bytes, bytes_in);
 }
 
+TEST(ports, padding_is_received_and_not_sent) {
+    ring_router x(1, false);
+    const bytes f = framed(udp_packet(ip("10.0.0.2"), ip("10.0.1.2")));
+    bytes padded = f;
+    padded.resize(f.size() + 20);
+    for (unsigned round = 0; round < 2; ++round) { // the second time from the cache
+        for (unsigned i = 0; i < NET_RX_BURST; ++i)
+            x.feed(0, padded);
+        x.turn();
+    }
+    for (const bytes& sent : x.take(1))
+        EXPECT_EQ(sent.size(), f.size());
+    const router_summary s = collect_summary(*x.r);
+    const unsigned count = 2 * NET_RX_BURST;
+    EXPECT_EQ(s.ports[1].tx_bytes, count * f.size());
+    const auto& mib = x.r->n->softnet[0]->ip_statistics;
+    EXPECT_EQ(mib[ipstats_mib::INOCTETS].get(), count * (padded.size() - ETH_HLEN));
+    EXPECT_EQ(mib[ipstats_mib::OUTOCTETS].get(), count * (f.size() - ETH_HLEN));
+}
+
 TEST(ports, jumbo_frames_in_chained_buffers_are_forwarded_or_cut) {
     ring_router x(1, false);
     x.command("ip link set dev p0 mtu 9000");
