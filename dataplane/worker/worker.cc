@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The forwarding loop. See worker.h. Order within a turn: frames first, then what others asked, then
-// timers; the transmit stages are flushed after each receive burst, so that a frame waits for its burst
-// only. The end of a turn is the end of the burst for RCU and for freed routes.
+// The forwarding loop. See worker.h. Order within a turn: frames first, then what others asked,
+// then timers; the transmit stages are flushed after each receive burst, so that a frame waits for
+// its burst only. The end of a turn is the end of the burst for RCU and for freed routes.
 #include "dataplane/worker/worker.h"
 
 #include <ctime>
@@ -57,16 +57,22 @@ unsigned receive(worker& w) {
     return total;
 }
 
+/// A look at a ring that others fill; rte_ring_empty's plain loads are no promise to the compiler.
+bool ring_seems_empty(const rte_ring* r) {
+    return __atomic_load_n(&r->prod.tail, __ATOMIC_RELAXED) ==
+           __atomic_load_n(&r->cons.tail, __ATOMIC_RELAXED);
+}
+
 /// What other workers have for this one: received frames of its flows, frames to send by its ports.
 unsigned serve_rings(worker& w) {
     unsigned total = 0;
     for (port* p : w.ports)
-        if (unlikely(!p->backlog.empty()) && !rte_ring_empty(p->backlog[w.sd->cpu])) {
+        if (unlikely(!p->backlog.empty()) && !ring_seems_empty(p->backlog[w.sd->cpu])) {
             total += process_backlog(*p, *w.sd);
             flush_ports(w);
         }
     for (port* p : w.ports)
-        if (p->dev.owner == w.sd->cpu && !rte_ring_empty(p->handover))
+        if (p->dev.owner == w.sd->cpu && !ring_seems_empty(p->handover))
             total += port_serve_handover(*p, *w.sd);
     return total;
 }
