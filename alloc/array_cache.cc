@@ -81,15 +81,8 @@ std::size_t drain_freelist(kmem_cache* cache, kmem_cache_node* n, std::size_t to
     page_list list;
     {
         const spin_guard guard(n->list_lock);
-        while (list.count < tofree && !n->slabs_free.empty()) {
-            page* slab = n->slabs_free.last;
-            n->slabs_free.del(slab);
-            slab->slab_list = ON_NONE;
-            --n->free_slabs;
-            --n->total_slabs;
-            n->free_objects -= cache->num;
-            list.add(slab);
-        }
+        while (list.count < tofree && !n->slabs_free.empty())
+            list.add(take_free_slab(cache, n));
     }
     const std::size_t freed = list.count;
     slabs_destroy(cache, &list);

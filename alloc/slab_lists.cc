@@ -139,6 +139,16 @@ std::size_t grow(kmem_cache* cache, gfp_t flags, int nid, void** to, std::size_t
     return got;
 }
 
+page* take_free_slab(const kmem_cache* cache, kmem_cache_node* n) {
+    page* slab = n->slabs_free.last;
+    n->slabs_free.del(slab);
+    slab->slab_list = ON_NONE;
+    --n->free_slabs;
+    --n->total_slabs;
+    n->free_objects -= cache->num;
+    return slab;
+}
+
 namespace {
 
 void free_to_child(kmem_cache* child, void* obj) {
@@ -188,15 +198,8 @@ void fixup_slab_list_free(kmem_cache* cache, kmem_cache_node* n, page* slab) {
 
 // Objects back from shared array or arrays. REQUIRES list_lock (caller's).
 void shed_free_slabs(kmem_cache* cache, kmem_cache_node* n, page_list* list) {
-    while (n->free_objects > n->free_limit && !n->slabs_free.empty()) {
-        page* slab = n->slabs_free.last;
-        n->slabs_free.del(slab);
-        slab->slab_list = ON_NONE;
-        --n->free_slabs;
-        --n->total_slabs;
-        n->free_objects -= cache->num;
-        list->add(slab);
-    }
+    while (n->free_objects > n->free_limit && !n->slabs_free.empty())
+        list->add(take_free_slab(cache, n));
 }
 
 } // namespace

@@ -23,6 +23,9 @@ std::size_t grow(kmem_cache* cache, gfp_t flags, int nid, void** to, std::size_t
 // slabs_destroy() after the lock.
 void free_block(kmem_cache* cache, void** objpp, std::size_t nr, kmem_cache_node* n,
                 page_list* list);
+// Takes a slab off the node's free ones and their counts, for slabs_destroy(). REQUIRES list_lock,
+// and that there is one.
+page* take_free_slab(const kmem_cache* cache, kmem_cache_node* n);
 // A slab that cache_grow_begin() made joins the node. No lock held.
 void cache_grow_end(kmem_cache* cache, page* slab);
 
