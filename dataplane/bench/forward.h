@@ -89,6 +89,9 @@ unsigned take_away(forward_router& f, unsigned lane, bool arp_answer,
                    void (*seen)(void* who, rte_mbuf** m, unsigned n) = nullptr,
                    void* who = nullptr);
 
+/// Ends the router; packets that do not balance, or anything it has not given back, are out's error.
+void forward_end(forward_router& f, child_result& out);
+
 std::vector<bench_metric> forward_metrics();
 
 /// Cycles by stage, rate, hits, drops: fills in the numbers (forward_metrics(), and drop_REASON).

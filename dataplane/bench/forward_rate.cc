@@ -382,12 +382,7 @@ void run_forward_latency(const forward_job& given, child_result& out) {
     add_work_max(f.n(), out);
     if (!churn.why.empty())
         out.error = churn.why;
-    router_quiesce(*f.r);
-    std::string why;
-    if (!balanced(collect_summary(*f.r), &why))
-        out.error = "packets do not balance: " + why;
-    if (const std::string left = router_destroy(std::move(f.r)); !left.empty())
-        out.error = "not given back at the end: " + left;
+    forward_end(f, out);
 }
 
 void run_forward_ports(const forward_job& job, const search_ports_job& ports, child_result& out) {

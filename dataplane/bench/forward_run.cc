@@ -238,12 +238,7 @@ void run_forward(const forward_job& job, child_result& out) {
     on_all_lanes(job, f, [&](unsigned i) { lanes[i]->run(job.span_ns); });
     add_counters(before, counters(*f.r), out.samples);
     add_stages(lanes, out.samples);
-    router_quiesce(*f.r);
-    std::string why;
-    if (!balanced(collect_summary(*f.r), &why))
-        out.error = "packets do not balance: " + why;
-    if (const std::string left = router_destroy(std::move(f.r)); !left.empty())
-        out.error = "not given back at the end: " + left;
+    forward_end(f, out);
 }
 
 } // namespace slabfwd

@@ -13,6 +13,7 @@
 #include "dataplane/bench/forward.h"
 #include "dataplane/control/control.h"
 #include "dataplane/replay/arp_hosts.h"
+#include "dataplane/summary.h"
 
 namespace slabfwd {
 
@@ -157,6 +158,15 @@ unsigned take_away(forward_router& f, unsigned lane, bool arp_answer,
         }
     }
     return total;
+}
+
+void forward_end(forward_router& f, child_result& out) {
+    router_quiesce(*f.r);
+    std::string why;
+    if (!balanced(collect_summary(*f.r), &why))
+        out.error = "packets do not balance: " + why;
+    if (const std::string left = router_destroy(std::move(f.r)); !left.empty())
+        out.error = "not given back at the end: " + left;
 }
 
 } // namespace slabfwd
