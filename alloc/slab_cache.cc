@@ -486,7 +486,7 @@ int enable_cpucache(kmem_cache* cache) {
     // Three batches: who frees two of them and allocates two again, over and over, comes to rest
     // where neither finds the array full or empty.
     const unsigned batch = std::bit_floor(std::clamp(65536u / size, 1u, ARRAY_ENTRIES / 3));
-    shared = size <= 131072 ? 16 : 0;
+    shared = size > 131072 ? 0 : batch == ARRAY_ENTRIES / 3 ? 32 : 16;
     return do_tune_cpucache(cache, size > 65536 ? 1 : 3 * batch, batch, shared);
 }
 

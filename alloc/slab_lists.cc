@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "alloc/prefetch.h"
 #include "alloc/slab.h"
 
 namespace slabfwd {
@@ -211,7 +212,7 @@ void free_block(kmem_cache* cache, void** objpp, std::size_t nr, kmem_cache_node
     constexpr std::size_t AHEAD = 8;
     for (std::size_t i = 0; i < nr; ++i) {
         if (i + AHEAD < nr && virt_addr_valid(objpp[i + AHEAD]))
-            __builtin_prefetch(virt_to_head_page(objpp[i + AHEAD], cache->gfporder), 1);
+            prefetchw(virt_to_head_page(objpp[i + AHEAD], cache->gfporder));
         std::size_t index = 0;
         page* slab = slab_of(cache, objpp[i], &index);
         if (!slab)

@@ -18,6 +18,7 @@
 #include <mutex>
 
 #include "alloc/array_cache.h"
+#include "alloc/prefetch.h"
 
 namespace slabfwd {
 
@@ -401,7 +402,7 @@ void free_many(kmem_cache* cache, kmem_cache_cpu* c, void** objects, std::size_t
     detached_freelist table[PLACES] = {};
     for (std::size_t i = 0; i < n; ++i) {
         if (i + AHEAD < n && virt_addr_valid(objects[i + AHEAD]))
-            __builtin_prefetch(static_cast<std::byte*>(objects[i + AHEAD]) + cache->offset, 1);
+            prefetchw(static_cast<std::byte*>(objects[i + AHEAD]) + cache->offset);
         void* object = objects[i];
         page* slab = slab_of(cache, object);
         if (!slab)
