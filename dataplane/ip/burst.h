@@ -32,11 +32,11 @@ struct ip_burst {
     uint32_t slow;  ///< bit i: packet i leaves at exit[i]
     uint32_t gone;  ///< bit i: packet i was consumed by a hook
     uint32_t skbs;  ///< bit i: packet i has its sk_buff, data at the IP header
-    bool hooked;    ///< PRE_ROUTING had the packets: addresses may be others than ip_rcv saw
     bool hh_kept;   ///< the link headers are in hh, not yet in the frames
-    uint64_t octets;  ///< of the IP datagrams that passed ip_rcv
+    uint64_t octets;  ///< of the IP datagrams in the burst: received, then (behind ip_rcv) to be sent
+    uint32_t octets_of; ///< bit i: packet i passed ip_rcv, and is among them
     net_device* out;  ///< the port that all plain packets leave by; null: several, or no port
-    rte_mbuf* m[NET_RX_BURST];
+    rte_mbuf** m;     ///< the receiver's array
     iphdr* iph[NET_RX_BURST];
     rtable* rt[NET_RX_BURST];
     dst_entry** bucket[NET_RX_BURST]; ///< where the route cache would have packet i's flow

@@ -118,7 +118,9 @@ void nf_hook_finish(ip_burst& b, unsigned i, unsigned hook) {
                     .out = hook == NF_INET_PRE_ROUTING ? nullptr : nf_burst_out,
                     .make_skb = nf_burst_skb,
                     .skbs = &b.skbs,
-                    .owner = &b};
+                    .owner = &b,
+                    .bytes = b.octets,
+                    .bytes_of = b.octets_of};
     if (hook != NF_INET_PRE_ROUTING) // those that have their sk_buff from an earlier hook
         for_each_bit(live & b.skbs, [&](unsigned i) { nf_burst_skb(&h, i); });
     nf_hook_burst_slow(h, entries);
@@ -168,14 +170,14 @@ void count_ect(ip_burst& b, unsigned n, unsigned tos_of_all) {
 /// The route cache's buckets, for the flows of a burst.
 struct rt_buckets {
     dst_entry** table;
-    uint64_t seed;
-    uint32_t mask, iif;
+    uint32_t mask;
+    rt_hash_rule hash;
 
     explicit rt_buckets(const ip_burst& b)
-        : table(b.sd->rt_shard->rt_hash_table), seed(b.sd->rt_shard->rt_hash_seed),
-          mask(b.sd->rt_shard->rt_hash_mask), iif(uint16_t(b.dev->ifindex)) {}
+        : table(b.sd->rt_shard->rt_hash_table), mask(b.sd->rt_shard->rt_hash_mask),
+          hash(uint16_t(b.dev->ifindex), b.sd->rt_shard->rt_hash_seed) {}
     [[gnu::always_inline]] dst_entry** prefetch(const iphdr* iph) const {
-        dst_entry** bucket = &table[rt_hash_seeded(iph->daddr, iph->saddr, iif, seed) & mask];
+        dst_entry** bucket = &table[hash(iph->daddr, iph->saddr) & mask];
         rte_prefetch0(bucket);
         return bucket;
     }
@@ -191,29 +193,31 @@ void ip_rcv_list(ip_burst& b) {
         });
     if (unlikely(nf_ordered(b, 1u << NF_INET_PRE_ROUTING)))
         keep_order(b, burst_exit::netif_receive_skb, [](unsigned) { return true; });
-    uint64_t octets = 0, tot_octets = 0; // what is behind a datagram was received, but is not sent
+    uint32_t padding = 0; // received, but not sent
     unsigned tos_of_all = 0;
-    const rt_buckets buckets(b);
-    for_each_live(b, [&](unsigned i) {
+    const rt_buckets buckets(b); // by value below, so that nothing is read again after a store
+    for_each_live(b, [&b, &padding, &tos_of_all, buckets](unsigned i) {
         rte_mbuf* m = b.m[i];
         const iphdr* iph = b.iph[i];
         const uint32_t len = m->pkt_len - ETH_HLEN, tot_len = be16_to_cpu(iph->tot_len);
-        if (unlikely(tot_len != len && !ip_trim(m, tot_len)))
-            return b.leave(i, burst_exit::netif_receive_skb);
-        octets += len;
-        tot_octets += tot_len;
+        if (unlikely(tot_len != len)) {
+            if (!ip_trim(m, tot_len))
+                return b.leave(i, burst_exit::netif_receive_skb);
+            padding += len - tot_len;
+        }
         tos_of_all |= iph->tos;
         b.bucket[i] = buckets.prefetch(iph);
     });
+    for_each_bit(b.all() & b.slow, [&](unsigned i) { b.octets -= uint64_t(b.m[i]->pkt_len) - ETH_HLEN; });
     const unsigned n = unsigned(std::popcount(b.live()));
-    b.octets = tot_octets;
     auto& ip = b.sd->ip_statistics;
     ip[ipstats_mib::INPKTS].add(n);
-    ip[ipstats_mib::INOCTETS].add(octets);
+    ip[ipstats_mib::INOCTETS].add(b.octets);
+    b.octets -= padding;
+    b.octets_of = b.live();
     count_ect(b, n, tos_of_all);
     const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_PRE_ROUTING);
-    b.hooked = e != nullptr;
-    if (unlikely(b.hooked))
+    if (unlikely(e != nullptr))
         nf_hook_list(b, NF_INET_PRE_ROUTING, e);
 }
 
@@ -273,14 +277,14 @@ static_assert(offsetof(rtable, rt_genid) == 20);
 }
 
 /// The route cache: a hit of the current generation that is a plain forward stays. MARKED: a hook may
-/// have written to the headers, and marked those that have an sk_buff.
+/// have changed the addresses of those that have an sk_buff, and marked them.
 template <bool MARKED>
 void rt_cache_list(ip_burst& b) {
     const uint32_t jiffies = uint32_t(b.sd->jiffies);
     const cache_question question(b);
     if constexpr (MARKED) {
         const rt_buckets buckets(b);
-        for_each_live(b, [&](unsigned i) { b.bucket[i] = buckets.prefetch(b.iph[i]); });
+        for_each_bit(b.live() & b.skbs, [&](unsigned i) { b.bucket[i] = buckets.prefetch(b.iph[i]); });
     }
     for_each_live(b, [&](unsigned i) {
         dst_entry* head = *b.bucket[i];
@@ -309,7 +313,7 @@ void rt_cache_list(ip_burst& b) {
 }
 
 void ip_rcv_finish_list(ip_burst& b) {
-    if (likely(!b.hooked))
+    if (likely(!b.skbs))
         rt_cache_list<false>(b);
     else
         rt_cache_list<true>(b);
@@ -420,8 +424,10 @@ struct burst_output {
             for (unsigned i = 0; i < b.count; ++i)
                 std::memcpy(reinterpret_cast<char*>(b.iph[i]) - 16, b.hh[i], 16);
         octets = b.octets;
-        port_stage_burst(port_tx_stage(*port_of(b.out), *b.sd), b.m, b.count,
-                         uint32_t(octets) + b.count * ETH_HLEN);
+        stage_mark(stage::ip_output);
+        port_xmit_burst(port_tx_stage(*port_of(b.out), *b.sd), b.m, b.count,
+                        uint32_t(octets) + b.count * ETH_HLEN);
+        stage_mark(stage::tx);
     }
 };
 
@@ -509,7 +515,7 @@ void netif_receive_mbuf(softnet_data& sd, net_device* dev, rte_mbuf* m) {
     netif_receive_skb(skb);
 }
 
-void netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16_t n) {
+void netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16_t n, uint64_t bytes) {
     if (unlikely(sd.tracer || !dev->up() || dev->master_ifindex)) { // a VRF's hooks come in between
         for (uint16_t i = 0; i < n; ++i)
             netif_receive_mbuf(sd, dev, m[i]);
@@ -522,7 +528,8 @@ void netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16
     b.dev = dev;
     b.count = n;
     b.slow = b.gone = b.skbs = 0;
-    std::memcpy(b.m, m, n * sizeof m[0]);
+    b.octets = bytes - uint64_t(n) * ETH_HLEN;
+    b.m = m;
     eth_type_trans_list(b);
     stage_mark(stage::eth_type_trans);
     ip_rcv_list(b);

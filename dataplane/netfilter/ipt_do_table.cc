@@ -246,19 +246,12 @@ void for_each_live(uint32_t mask, F f) {
         f(unsigned(std::countr_zero(mask)));
 }
 
-/// The lengths of these packets, added up.
-uint64_t bytes_of(const nf_hook_burst* b, uint32_t packets) {
-    uint64_t bytes = 0;
-    for_each_live(packets, [&](unsigned i) { bytes += b->len(i); });
-    return bytes;
-}
-
 /// The end of a base chain for those packets that come to it: its policy, at once.
 void policy_burst(const ct_chain& base, xt_slot_counters& counters, nf_hook_burst* b,
                   uint32_t packets) {
     if (!packets)
         return;
-    counters.add(base.policy_counter, unsigned(std::popcount(packets)), bytes_of(b, packets));
+    counters.add(base.policy_counter, unsigned(std::popcount(packets)), b->bytes_together(packets));
     if (base.policy != NF_ACCEPT)
         for_each_live(packets, [&](unsigned i) { b->drop(i); });
 }
@@ -293,7 +286,7 @@ uint32_t simple_rules_burst(const ct_chain& base, xt_slot_counters& counters, nf
         const uint32_t matched = rule_matches_burst(r, b, packets);
         if (!matched)
             continue;
-        counters.add(r.counter, unsigned(std::popcount(matched)), bytes_of(b, matched));
+        counters.add(r.counter, unsigned(std::popcount(matched)), b->bytes_together(matched));
         if (r.verdict == ipt_verdict::NONE)
             continue;
         packets &= ~matched;

@@ -7,6 +7,8 @@
 // include/linux/netfilter.h, net/netfilter/core.c.
 #pragma once
 
+#include <bit>
+
 #include "neigh/net_namespace.h"
 #include "neigh/skbuff.h"
 
@@ -34,7 +36,8 @@ struct nf_hook_state {
 using nf_hookfn = unsigned(void* priv, sk_buff* skb, const nf_hook_state* state);
 
 /// The packets of a burst at one hook point. A hook takes packet i out (drop()) by clearing its bit
-/// in `live`; it may change headers in place, and asks for an sk_buff where it needs one.
+/// in `live`; it may change TOS, TTL and what is behind the header in place, and asks for an sk_buff
+/// where it needs one: before it changes an address or a length, at least.
 struct nf_hook_burst {
     net* nd_net;
     unsigned hook;
@@ -46,6 +49,8 @@ struct nf_hook_burst {
     sk_buff* (*make_skb)(nf_hook_burst* b, unsigned i);     ///< packet i as an sk_buff, route set
     const uint32_t* skbs; ///< bit i: packet i has its sk_buff already, data at the IP header
     void* owner;
+    uint64_t bytes;    ///< len() of the packets in bytes_of, added up
+    uint32_t bytes_of; ///< see bytes_together()
     /// Drops packet i (NETFILTER_DROP).
     void drop(unsigned i) {
         live &= ~(1u << i);
@@ -55,6 +60,15 @@ struct nf_hook_burst {
     uint32_t len(unsigned i) const { return m[i]->pkt_len - link_len(i); }
     uint32_t headlen(unsigned i) const { return m[i]->data_len - link_len(i); }
     unsigned link_len(unsigned i) const { return *skbs >> i & 1 ? 0 : unsigned(ETH_HLEN); }
+    /// The lengths of these packets, added up. Mostly it is the same packets again, rule after rule.
+    uint64_t bytes_together(uint32_t packets) {
+        if (likely(packets == bytes_of && !(packets & *skbs)))
+            return bytes;
+        bytes = 0;
+        for (uint32_t left = bytes_of = packets; left; left &= left - 1)
+            bytes += len(unsigned(std::countr_zero(left)));
+        return bytes;
+    }
 };
 /// Judges all live packets at once. Optional beside a hook's nf_hookfn.
 using nf_hook_burstfn = void(void* priv, nf_hook_burst* b);

@@ -81,8 +81,8 @@ extern const net_device_ops port_netdev_ops;
 inline port* port_of(const net_device* dev) { return static_cast<port*>(dev->priv); }
 inline bool is_port(const net_device* dev) { return dev->netdev_ops == &port_netdev_ops; }
 
-/// Receives up to NET_RX_BURST frames of queue q; counts them. Owner of the queue.
-uint16_t port_rx_burst(port& p, uint16_t q, rte_mbuf** m, softnet_data& sd);
+/// Receives up to NET_RX_BURST frames of queue q, *bytes long together; counts them. Owner of the queue.
+uint16_t port_rx_burst(port& p, uint16_t q, rte_mbuf** m, softnet_data& sd, uint64_t* bytes);
 /// Flows of the port will be spread over the first `workers` slots. "" or why not. Control thread, no worker runs.
 std::string rps_init(port& p, unsigned workers);
 /// Hands those of the n received frames that are of other workers' flows over to them; those of the caller's come
@@ -101,14 +101,14 @@ inline tx_stage& port_tx_stage(port& p, const softnet_data& sd) { return p.stage
     if (unlikely(st.n == TX_STAGE))
         port_flush(*st.p, *st.sd);
 }
-/// Stages the n <= NET_RX_BURST frames of a burst, `bytes` long together.
-inline void port_stage_burst(tx_stage& st, rte_mbuf* const* m, uint32_t n, uint32_t bytes) {
-    if (unlikely(st.n + n >= TX_STAGE))
-        port_flush(*st.p, *st.sd);
-    for (uint32_t i = 0; i < n; ++i)
-        st.m[st.n + i] = m[i];
-    st.n += n;
-    st.bytes += bytes;
+/// Sends the frames of a whole burst, `bytes` long together, after those that are staged.
+void port_xmit_burst(tx_stage& st, rte_mbuf** m, uint16_t n, uint64_t bytes);
+/// Bytes of n frames.
+inline uint64_t burst_bytes(rte_mbuf* const* m, unsigned n) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < n; ++i)
+        bytes += m[i]->pkt_len;
+    return bytes;
 }
 /// Owner: sends what others handed over. Returns how many.
 unsigned port_serve_handover(port& p, softnet_data& sd);

@@ -52,17 +52,24 @@ void hand_over(port& p, softnet_data& sd, rte_mbuf** m, uint16_t n) {
 
 } // namespace
 
-uint16_t port_rx_burst(port& p, uint16_t q, rte_mbuf** m, softnet_data& sd) {
+uint16_t port_rx_burst(port& p, uint16_t q, rte_mbuf** m, softnet_data& sd, uint64_t* bytes) {
     uint16_t n = rte_eth_rx_burst(p.port_id, q, m, NET_RX_BURST);
     if (!n)
         return 0;
-    uint64_t bytes = 0;
-    for (uint16_t i = 0; i < n; ++i)
-        bytes += m[i]->pkt_len;
+    *bytes = burst_bytes(m, n);
     dev_stats& st = sd.dev[size_t(p.dev.ifindex)];
     st.rx_packets.add(n);
-    st.rx_bytes.add(bytes);
+    st.rx_bytes.add(*bytes);
     return n;
+}
+
+void port_xmit_burst(tx_stage& st, rte_mbuf** m, uint16_t n, uint64_t bytes) {
+    port& p = *st.p;
+    port_flush(p, *st.sd);
+    if (int q = p.tx_queue[st.sd->cpu]; likely(q >= 0))
+        send_now(p, *st.sd, uint16_t(q), m, n, bytes);
+    else
+        hand_over(p, *st.sd, m, n);
 }
 
 void port_flush(port& p, softnet_data& sd) {
@@ -88,11 +95,8 @@ void port_xmit(sk_buff* skb, net_device* dev) {
 unsigned port_serve_handover(port& p, softnet_data& sd) {
     rte_mbuf* m[TX_STAGE];
     unsigned n = rte_ring_dequeue_burst(p.handover, reinterpret_cast<void**>(m), TX_STAGE, nullptr);
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < n; ++i)
-        bytes += m[i]->pkt_len;
     if (n)
-        send_now(p, sd, uint16_t(p.tx_queue[sd.cpu]), m, uint16_t(n), bytes);
+        send_now(p, sd, uint16_t(p.tx_queue[sd.cpu]), m, uint16_t(n), burst_bytes(m, n));
     return n;
 }
 

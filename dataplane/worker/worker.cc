@@ -41,14 +41,17 @@ unsigned receive(worker& w) {
     for (rx_queue& q : w.rx) {
         uint16_t n = NET_RX_BURST;
         for (unsigned burst = 0; burst < BURSTS_PER_TURN && n == NET_RX_BURST; ++burst) {
-            n = port_rx_burst(*q.p, q.queue, m, *w.sd);
+            uint64_t bytes = 0;
+            n = port_rx_burst(*q.p, q.queue, m, *w.sd, &bytes);
             stage_mark(stage::rx);
             if (!n)
                 break;
             total += n;
             const uint16_t mine = likely(q.p->backlog.empty()) ? n : rps_steer(*q.p, *w.sd, m, n);
             if (likely(mine)) {
-                netif_receive_burst(*w.sd, &q.p->dev, m, mine);
+                if (unlikely(mine != n))
+                    bytes = burst_bytes(m, mine);
+                netif_receive_burst(*w.sd, &q.p->dev, m, mine, bytes);
                 flush_ports(w);
                 stage_mark(stage::tx);
             }
@@ -120,7 +123,7 @@ void pin(int core) {
 unsigned process_backlog(port& p, softnet_data& sd) {
     rte_mbuf* m[NET_RX_BURST];
     const uint16_t n = backlog_take(p, sd, m);
-    netif_receive_burst(sd, &p.dev, m, n);
+    netif_receive_burst(sd, &p.dev, m, n, burst_bytes(m, n));
     return n;
 }
 
