@@ -156,19 +156,19 @@ inline void dst_use_noref(dst_entry* dst, jiffies_t now) {
 bool rt_caching(const net& n, const rt_hash_shard* shard);
 
 /// The hash of keys of one interface, on the burst path and off it: one widening multiplication under a
-/// secret, folded. (A CRC would be as fast, but collides for the same flows whatever its seed.)
+/// secret, folded; and one to bring every bit into the upper half, since neighbouring addresses would still
+/// meet in some buckets without it. (A CRC would be as fast, but collides for the same flows whatever its seed.)
 struct rt_hash_rule {
     uint64_t seed, factor;
 
     /// iif_oif = iif | oif << 16.
     [[gnu::always_inline]] rt_hash_rule(uint32_t iif_oif, uint64_t secret)
         : seed(secret),
-          factor(0x9e3779b97f4a7c15u ^ (secret << 17) ^ iif_oif * 0xa0761d6478bd642fu) {}
+          factor((0x9e3779b97f4a7c15u ^ (secret << 17) ^ iif_oif * 0xa0761d6478bd642fu) | 1) {}
     [[gnu::always_inline]] uint32_t operator()(be32_t daddr, be32_t saddr) const {
         __extension__ using u128 = unsigned __int128;
         const u128 p = u128((uint64_t(daddr.raw) << 32 | saddr.raw) ^ seed) * factor;
-        const uint64_t h = uint64_t(p) ^ uint64_t(p >> 64);
-        return uint32_t(h ^ (h >> 32));
+        return uint32_t(((uint64_t(p) ^ uint64_t(p >> 64)) * 0xd6e8feb86659fd93u) >> 32);
     }
 };
 [[gnu::always_inline]] inline uint32_t rt_hash_seeded(be32_t daddr, be32_t saddr, uint32_t iif_oif,

@@ -3,8 +3,10 @@
 // Routing decisions and the cache: every decision the same with a cold cache, on a hit, after a
 // change of generation, with the cache squeezed and with the cache off; hits, stale entries and
 // what they cost.
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <map>
+#include <random>
 
 #include "alloc/failslab.h"
 #include "alloc/slabinfo.h"
@@ -238,6 +240,25 @@ TEST(route, plain_entries) {
     r.output("192.168.1.5");
     EXPECT_TRUE(r.rt->rt_cached);
     EXPECT_FALSE(r.rt->plain());
+}
+
+// Neighbouring hosts that send to neighbouring hosts, under any secret: chains as of random keys. Longer
+// ones than gc_elasticity throw each other's entries out, packet after packet.
+TEST(route, flows_of_neighbours_spread_over_the_buckets) {
+    constexpr uint32_t FLOWS = 10000, BUCKETS = 16384;
+    std::mt19937_64 secrets(1);
+    for (int turn = 0; turn < 200; ++turn) {
+        const rt_hash_rule hash(2, secrets());
+        std::vector<unsigned> chain(BUCKETS);
+        uint64_t searched = 0;
+        for (uint32_t i = 0; i < FLOWS; ++i) {
+            const be32_t saddr = cpu_to_be32(0x0a020000 + ((1 + i / 250) << 8) + 1 + i % 250);
+            const be32_t daddr = cpu_to_be32(0x0a030000 + (i / 250 << 8) + 1 + i % 250);
+            searched += chain[hash(daddr, saddr) % BUCKETS]++;
+        }
+        EXPECT_LE(*std::max_element(chain.begin(), chain.end()), 9u) << turn;
+        EXPECT_LT(double(searched) / FLOWS, 1.1 * FLOWS / 2 / BUCKETS) << turn;
+    }
 }
 
 TEST(route, counters_of_hits_and_misses) {
