@@ -167,17 +167,18 @@ void count_ect(ip_burst& b, unsigned n, unsigned tos_of_all) {
 
 /// The route cache's buckets, for the flows of a burst.
 struct rt_buckets {
-    dst_entry** table;
+    const rt_bucket* table;
     uint64_t seed;
     uint32_t mask, iif;
 
     explicit rt_buckets(const ip_burst& b)
         : table(b.sd->rt_shard->rt_hash_table), seed(b.sd->rt_shard->rt_hash_seed),
           mask(b.sd->rt_shard->rt_hash_mask), iif(uint16_t(b.dev->ifindex)) {}
-    [[gnu::always_inline]] dst_entry** prefetch(const iphdr* iph) const {
-        dst_entry** bucket = &table[rt_hash_seeded(iph->daddr, iph->saddr, iif, seed) & mask];
-        rte_prefetch0(bucket);
-        return bucket;
+    /// The hash of a packet's flow, whose bucket is on its way.
+    [[gnu::always_inline]] uint32_t prefetch(const iphdr* iph) const {
+        const uint32_t hash = rt_hash_seeded(iph->daddr, iph->saddr, iif, seed);
+        rte_prefetch0(&table[hash & mask]);
+        return hash;
     }
 };
 
@@ -203,7 +204,7 @@ void ip_rcv_list(ip_burst& b) {
         octets += len;
         tot_octets += tot_len;
         tos_of_all |= iph->tos;
-        b.bucket[i] = buckets.prefetch(iph);
+        b.hash[i] = buckets.prefetch(iph);
     });
     const unsigned n = unsigned(std::popcount(b.live()));
     b.octets = tot_octets;
@@ -243,7 +244,7 @@ static_assert(offsetof(rtable, rt_genid) == 20);
     unsigned looked = 0;
     while (rt && !q.answered_by(rt, iph, mark)) {
         ++looked;
-        rt = rt->dst.rt_next ? rt_from_dst(rt->dst.rt_next) : nullptr;
+        rt = rt_next_in_chain(rt);
     }
     packet_work_seen(sd, packet_work::entries, looked + (rt != nullptr));
     *searched += looked;
@@ -254,7 +255,7 @@ static_assert(offsetof(rtable, rt_genid) == 20);
 /// forward by the tables: those come back when their entry, new or the next hop's own, is plain.
 [[gnu::noinline]] void ip_route_miss_list(ip_burst& b, uint32_t missed) {
     stage_mark(stage::route_cache);
-    const uint32_t done = ip_route_input_list(b.sd, b.dev, b.iph, missed, b.rt);
+    const uint32_t done = ip_route_input_list(b.sd, b.dev, b.iph, b.hash, missed, b.rt);
     b.slow &= ~done;
     for_each_bit(done, [&](unsigned i) { rte_prefetch0(b.rt[i]->dst.neighbour); });
     for_each_bit(missed & ~done, [&](unsigned i) {
@@ -278,13 +279,11 @@ template <bool MARKED>
 void rt_cache_list(ip_burst& b) {
     const uint32_t jiffies = uint32_t(b.sd->jiffies);
     const cache_question question(b);
-    if constexpr (MARKED) {
-        const rt_buckets buckets(b);
-        for_each_live(b, [&](unsigned i) { b.bucket[i] = buckets.prefetch(b.iph[i]); });
-    }
+    const rt_buckets buckets(b);
+    if constexpr (MARKED)
+        for_each_live(b, [&](unsigned i) { b.hash[i] = buckets.prefetch(b.iph[i]); });
     for_each_live(b, [&](unsigned i) {
-        dst_entry* head = *b.bucket[i];
-        b.rt[i] = head ? rt_from_dst(head) : nullptr;
+        b.rt[i] = buckets.table[b.hash[i] & buckets.mask].first_for(b.hash[i]);
         rte_prefetch0(b.rt[i]);
     });
     uint32_t searched = 0, missed = 0;
