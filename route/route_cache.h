@@ -142,11 +142,10 @@ void rt_lru_rotate(rt_hash_shard* shard, rtable* rt);
 /// (ROUTE_CACHE_FULL, NOMEM); stale is gone from the cache then.
 rtable* rt_entry_for(rt_hash_shard* shard, uint32_t hash, const rt_decision& d, rtable* stale,
                      const sk_buff* skb, skb_drop_reason* reason);
-/// A new entry of the cache for a flow of key (pad[0] 1: plain) that own, a plain next hop's own entry of the
+/// A new entry of the cache for a packet's flow (mark 0) that own, a plain next hop's own entry of the
 /// current generation towards a valid neighbour, says all about. Null: no memory, or collection has found
-/// no room. The caller has asked whether the key has an entry (rt_cache_probe) and pays (rt_admit).
-rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const rt_key& key, uint32_t hash,
-                      net_device* iif);
+/// no room. The caller has asked whether the flow has an entry (rt_cache_probe) and pays (rt_admit).
+rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph, uint32_t hash, int iif);
 /// Makes the next hop's own entry for d, or brings it up to date, unless d says more than it can.
 void rt_own_refresh(rt_hash_shard* shard, const rt_decision& d);
 /// dst_ops of the IPv4 route cache.

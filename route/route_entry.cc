@@ -281,8 +281,7 @@ void rt_own_refresh(rt_hash_shard* shard, const rt_decision& d) {
         rt_shared_at(shard, slot, d);
 }
 
-rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const rt_key& key, uint32_t hash,
-                      net_device* iif) {
+rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph, uint32_t hash, int iif) {
     rt_bucket& bucket = shard->rt_hash_table[hash & shard->rt_hash_mask];
     // Chains that are to be looked at, to let the worst of a long one go, are rt_intern_hash's.
     if (unlikely(int(bucket.length()) > rt_shard_net(shard).ipv4.rt.gc_elasticity ||
@@ -294,7 +293,7 @@ rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const rt_key& key
         return nullptr;
     auto* rt = static_cast<rtable*>(mem);
     // Line by line: the first is the flow's, of the others most is as in own.
-    rt->key = key;
+    rt->key = {iph->daddr, iph->saddr, uint16_t(iif), 0, 0, uint8_t(iph->tos & INET_DSCP_MASK), {1, 0, 0}};
     rt->rt_genid = own->rt_genid;
     rt->dst.neighbour = neigh_clone(own->dst.neighbour);
     rt->dst.dev = own->dst.dev;
@@ -307,9 +306,9 @@ rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const rt_key& key
                 sizeof(rtable) - LINE);
     rt->dst.flags = DST_HOST;
     rt->rt_shared = false;
-    rt->rt_iif = iif->ifindex;
-    rt->rt_dst = key.daddr;
-    rt->rt_src = key.saddr;
+    rt->rt_iif = iif;
+    rt->rt_dst = iph->daddr;
+    rt->rt_src = iph->saddr;
     fib_info_hold_slot(rt->fi, shard->sd->cpu);
     rt_enter(shard, bucket, hash, rt);
     return rt;

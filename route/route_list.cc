@@ -21,18 +21,29 @@ namespace slabfwd {
 
 namespace {
 
+constexpr unsigned BURST = 32; // packets, at most: a bit each in `missed`
+
+/// How many entries collection will look at when so many more are wanted.
+unsigned entries_over(const rt_hash_shard* shard, unsigned wanted) {
+    const dst_ops& ops = shard->ipv4_dst_ops;
+    const uint64_t then = uint64_t(dst_entries_get_fast(&ops)) + wanted;
+    return unsigned(std::min<uint64_t>(then > ops.gc_thresh ? then - ops.gc_thresh : 0, wanted));
+}
+
 /// What is the same for all packets of a burst.
 struct burst_rules {
     rt_hash_shard* shard;
     net_device* dev;
     unsigned cpu;
     uint32_t genid;
+    bool thrifty; ///< only flows that pay get entries
     const fib_lpm* lpm = nullptr;   ///< null: the rules are not the simple ones
     const fn_zone* own32 = nullptr; ///< own addresses
     unsigned longest_other = 0;     ///< length of the local table's other prefixes
 
     burst_rules(softnet_data* sd, net_device* d)
-        : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)) {
+        : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)),
+          thrifty(sd->nd_net->ipv4.rt.admission && entries_over(sd->rt_shard, BURST)) {
         const net& n = *sd->nd_net;
         const fib_net* fn = n.ipv4.fib;
         const in_device* in_dev = __in_dev_get_rcu(d);
@@ -68,17 +79,18 @@ struct burst_rules {
         return own;
     }
     rt_key key(const iphdr* iph) const {
-        return {iph->daddr, iph->saddr, uint16_t(dev->ifindex), 0, 0,
-                uint8_t(iph->tos & INET_DSCP_MASK), {1, 0, 0}};
+        return rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos);
+    }
+    /// The entry of a packet's flow, if there is one.
+    [[gnu::always_inline]] rtable* cached(const iphdr* iph, uint32_t hash) const {
+        const bool may = shard->rt_hash_table[hash & shard->rt_hash_mask].may_have(hash);
+        return unlikely(may) ? rt_cache_probe(shard, key(iph), hash) : nullptr;
+    }
+    /// May the flow of a packet that has no entry get one?
+    [[gnu::always_inline]] bool admits(const iphdr* iph, uint32_t hash) const {
+        return !thrifty || rt_admit(shard, hash, key(iph));
     }
 };
-
-/// How many entries collection will look at when so many more are wanted.
-unsigned entries_over(const rt_hash_shard* shard, unsigned wanted) {
-    const dst_ops& ops = shard->ipv4_dst_ops;
-    const uint64_t then = uint64_t(dst_entries_get_fast(&ops)) + wanted;
-    return unsigned(std::min<uint64_t>(then > ops.gc_thresh ? then - ops.gc_thresh : 0, wanted));
-}
 
 /// Counts of the packets of a burst.
 struct burst_counts {
@@ -102,20 +114,19 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
     for (uint32_t m = todo; m; m &= m - 1) {
         const auto i = unsigned(std::countr_zero(m));
         gc.one_more();
-        const rt_key key = rules.key(iph[i]);
-        if (rtable* old = rt_cache_probe(rules.shard, key, hash[i])) {
+        if (rtable* old = rules.cached(iph[i], hash[i])) {
             // An earlier packet of this burst has entered it; a stale one is for ip_route_input.
             if (old->rt_genid != rules.genid || old->plain() != 1 || !rt_neigh_valid(old->dst.neighbour))
                 continue;
             dst_use_noref(&old->dst, sd->jiffies);
             rt[i] = old;
             ++counts.found;
-        } else if (!rt_admit(rules.shard, hash[i], key)) {
+        } else if (!rules.admits(iph[i], hash[i])) {
             ++counts.lent;
         } else {
             rtable* own = rt[i];
             rtable* entry = room && rt_neigh_valid(own->dst.neighbour)
-                                ? rt_enter_like(rules.shard, own, key, hash[i], rules.dev)
+                                ? rt_enter_like(rules.shard, own, iph[i], hash[i], rules.dev->ifindex)
                                 : nullptr;
             if (!entry) {
                 room = false; // the full rules find out what is to be done
@@ -140,23 +151,21 @@ uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* ip
             f(unsigned(std::countr_zero(mask)));
     };
     rt_hash_shard* shard = rules.shard;
-    const bool thrifty = sd->nd_net->ipv4.rt.admission &&
-                         dst_entries_get_fast(&shard->ipv4_dst_ops) >= shard->ipv4_dst_ops.gc_thresh;
     each(missed, [&](unsigned i) {
         if (rules.lpm)
             fib_lpm_prefetch(rules.lpm, iph[i]->daddr);
         else
             fib_lookup_prefetch(*sd->nd_net, iph[i]->daddr);
-        if (thrifty)
+        if (rules.thrifty)
             __builtin_prefetch(rt_admit_slot(shard, hash[i]), 1);
     });
     if (!rules.lpm)
         return 0;
     rt_gc_ahead gc;
-    if (!thrifty)
+    if (!rules.thrifty)
         gc.begin(shard, entries_over(shard, unsigned(std::popcount(missed))));
     shard->gc_ahead = gc.count;
-    uint32_t first[32];
+    uint32_t first[BURST];
     each(missed, [&](unsigned i) {
         first[i] = fib_lpm_first(rules.lpm, iph[i]->daddr);
         fib_lpm_prefetch_second(rules.lpm, iph[i]->daddr, first[i]);
