@@ -223,6 +223,8 @@ void ip_rcv_list(ip_burst& b) {
 struct cache_question {
     uint64_t iif;     ///< iif, oif 0 and mark 0
     uint64_t current; ///< TOS 0, plain, and the generation
+    /// The entry's kind and a byte of padding lie between them.
+    static constexpr uint64_t COMPARED = ~uint64_t(0xffff0000);
 
     explicit cache_question(const ip_burst& b)
         : iif(uint16_t(b.dev->ifindex)),
@@ -231,7 +233,7 @@ struct cache_question {
         const char* key = reinterpret_cast<const char*>(&rt->key);
         const uint64_t addresses = std::rotr(load<uint64_t>(&iph->saddr), 32);
         return ((load<uint64_t>(key) ^ addresses) | (load<uint64_t>(key + 8) ^ (iif | mark << 32)) |
-                (load<uint64_t>(key + 16) ^ (current | (iph->tos & INET_DSCP_MASK)))) == 0;
+                ((load<uint64_t>(key + 16) ^ (current | (iph->tos & INET_DSCP_MASK))) & COMPARED)) == 0;
     }
 };
 static_assert(offsetof(iphdr, daddr) == offsetof(iphdr, saddr) + 4);
