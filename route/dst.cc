@@ -39,14 +39,9 @@ void dst_init(dst_entry* dst, dst_ops* ops, net_device* dev, int initial_ref, in
     dst->obsolete = int16_t(initial_obsolete);
     dst->lastuse = uint32_t(jiffies());
     dst->flags = flags;
-    if (!(flags & DST_NOCOUNT)) {
-        dst_entries_add(ops, 1);
-        RT_CACHE_STAT_INC(rt_cache_stat::allocated);
-    }
 }
 
-dst_entry* dst_alloc(dst_ops* ops, net_device* dev, int initial_ref, int initial_obsolete,
-                     uint16_t flags) {
+void* dst_object_alloc(dst_ops* ops, uint16_t flags) {
     if (ops->gc && !(flags & DST_NOCOUNT) && dst_entries_get_fast(ops) > ops->gc_thresh &&
         !ops->gc(ops)) {
         if (!(flags & DST_QUIET))
@@ -59,6 +54,16 @@ dst_entry* dst_alloc(dst_ops* ops, net_device* dev, int initial_ref, int initial
     trace_packet(nullptr, "%s, %u entries, gc_thresh %u", flags & DST_NOCOUNT ? "not counted" : "counted",
                  dst_entries_get_fast(ops), ops->gc_thresh);
     trace_kmem_cache_alloc(__func__, ops->kmem_cachep, object);
+    if (likely(object != nullptr) && !(flags & DST_NOCOUNT)) {
+        dst_entries_add(ops, 1);
+        RT_CACHE_STAT_INC(rt_cache_stat::allocated);
+    }
+    return object;
+}
+
+dst_entry* dst_alloc(dst_ops* ops, net_device* dev, int initial_ref, int initial_obsolete,
+                     uint16_t flags) {
+    void* object = dst_object_alloc(ops, flags);
     if (!object)
         return nullptr;
     auto* dst = reinterpret_cast<dst_entry*>(static_cast<char*>(object) + ops->dst_offset);

@@ -67,6 +67,9 @@ struct dst_entry {
 /// "Route cache is full: consider increasing sysctl net.ipv4.route.max_size." (rate-limited) and returns
 /// null, as on a failed kmem_cache_alloc. Calling slot must own ops. Origin: dst_alloc (net/core/dst.c).
 dst_entry* dst_alloc(dst_ops* ops, net_device* dev, int initial_ref, int initial_obsolete, uint16_t flags);
+/// Its first half: the object, counted unless DST_NOCOUNT, with nothing in it.
+void* dst_object_alloc(dst_ops* ops, uint16_t flags);
+/// Its second half.
 void dst_init(dst_entry* dst, dst_ops* ops, net_device* dev, int initial_ref, int initial_obsolete,
               uint16_t flags);
 inline void dst_hold(dst_entry* dst) { ++dst->__refcnt; }

@@ -190,6 +190,21 @@ int fn_zone_lookup(const fn_zone* fz, const flowi4* flp, fib_result* res, int fl
 
 } // namespace
 
+namespace {
+
+/// Asks for the memory that a change of a prefix will want once its next hops are found: in a large
+/// table, loaded in whatever order, it is seldom at hand.
+[[gnu::always_inline]] inline void fib_change_prefetch(const fib_table* tb, be32_t key, int plen) {
+    if (const fn_zone* fz = tb->tb_data.fn_zones[size_t(plen)]) {
+        const fz_hash_table* ht = fz->fz_hash;
+        __builtin_prefetch(ht->bucket[fn_hashfn(fz, key, ht->hashmask)]);
+    }
+    if (tb->tb_lpm)
+        fib_lpm_prefetch(tb->tb_lpm, key);
+}
+
+} // namespace
+
 fib_node* fib_find_node(const fib_table* tb, be32_t key, int plen) {
     const fn_zone* fz = rcu_dereference(tb->tb_data.fn_zones[size_t(plen)]);
     return fz ? fn_zone_find(fz, key) : nullptr;
@@ -198,6 +213,7 @@ fib_node* fib_find_node(const fib_table* tb, be32_t key, int plen) {
 int fib_table_insert(net& n, fib_table* tb, const fib_config& cfg, netlink_ext_ack* extack) {
     if (!fib_valid_key_len(cfg.fc_dst, cfg.fc_dst_len, extack))
         return -EINVAL;
+    fib_change_prefetch(tb, cfg.fc_dst, cfg.fc_dst_len);
     int err = 0;
     fib_info* fi = fib_create_info(n, cfg, extack, &err);
     if (!fi)

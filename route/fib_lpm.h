@@ -43,6 +43,31 @@ struct fib_lpm {
 template <class E>
 constexpr E FIB_LPM_EXT = E(E(1) << (sizeof(E) * 8 - 1)); ///< the entry names a group of tbl8
 
+/// In halves, for bursts: what the first array has for an address, and what that leads to.
+[[gnu::always_inline]] inline uint32_t fib_lpm_first(const fib_lpm* lpm, be32_t addr) {
+    const uint32_t at = be32_to_cpu(addr) >> 8;
+    return lpm->wide ? __atomic_load_n(static_cast<const uint32_t*>(lpm->tbl24) + at, __ATOMIC_ACQUIRE)
+                     : __atomic_load_n(static_cast<const uint16_t*>(lpm->tbl24) + at, __ATOMIC_ACQUIRE);
+}
+/// Asks for the memory that fib_lpm_second begins with.
+[[gnu::always_inline]] inline void fib_lpm_prefetch_second(const fib_lpm* lpm, be32_t addr, uint32_t first) {
+    const uint32_t ext = lpm->wide ? FIB_LPM_EXT<uint32_t> : FIB_LPM_EXT<uint16_t>;
+    const size_t at = size_t(first & ~ext) << 8 | (be32_to_cpu(addr) & 0xff);
+    if (first & ext)
+        __builtin_prefetch(static_cast<const char*>(lpm->tbl8) + (at << (lpm->wide ? 2 : 1)));
+    else
+        __builtin_prefetch(lpm->leaves + first);
+}
+[[gnu::always_inline]] inline const fib_leaf* fib_lpm_second(const fib_lpm* lpm, be32_t addr, uint32_t first) {
+    const uint32_t ext = lpm->wide ? FIB_LPM_EXT<uint32_t> : FIB_LPM_EXT<uint16_t>;
+    if (!(first & ext))
+        return lpm->leaves + first;
+    const size_t at = size_t(first & ~ext) << 8 | (be32_to_cpu(addr) & 0xff);
+    return lpm->leaves +
+           (lpm->wide ? __atomic_load_n(static_cast<const uint32_t*>(lpm->tbl8) + at, __ATOMIC_ACQUIRE)
+                      : __atomic_load_n(static_cast<const uint16_t*>(lpm->tbl8) + at, __ATOMIC_ACQUIRE));
+}
+
 template <class E>
 [[gnu::always_inline]] inline const fib_leaf* __fib_lpm_find(const fib_lpm* lpm, uint32_t addr) {
     E e = __atomic_load_n(static_cast<const E*>(lpm->tbl24) + (addr >> 8), __ATOMIC_ACQUIRE);

@@ -24,13 +24,6 @@ constexpr uint32_t FZ_MIN_DIVISOR = 16, FZ_MAX_DIVISOR = KMALLOC_MAX_SIZE / size
 std::mutex caches_lock;
 unsigned caches_users = 0; ///< nets that have a FIB; under caches_lock
 
-uint32_t fn_hashfn(const fn_zone* fz, be32_t key, uint32_t hashmask) {
-    // Only the prefix' bits count. Neighbours stay neighbours, so that a sorted table loads by
-    // cache lines; what the upper bits tell apart is folded in, many times over.
-    const uint32_t h = uint32_t(uint64_t(be32_to_cpu(key)) >> (32 - fz->fz_order));
-    return (h ^ (h >> 16) * 0x9e3779b1u >> 12 ^ h >> 9 << 4) & hashmask;
-}
-
 fz_hash_table* fz_hash_alloc(uint32_t divisor) {
     void* mem = kmalloc(sizeof(fz_hash_table), GFP_KERNEL);
     if (!mem)
@@ -125,14 +118,6 @@ kmem_cache* make_cache(const char* name, size_t size) {
 }
 
 } // namespace
-
-fib_node* fn_zone_find(const fn_zone* fz, be32_t key) {
-    const fz_hash_table* ht = rcu_dereference(fz->fz_hash);
-    fib_node* f = rcu_dereference(ht->bucket[fn_hashfn(fz, key, ht->hashmask)]);
-    while (f && f->fn_key != key)
-        f = rcu_dereference(f->fn_hash);
-    return f;
-}
 
 bool fn_insert_node(fn_hash* t, be32_t key, int plen, fib_alias* fa) {
     fn_zone* fz = t->fn_zones[size_t(plen)];

@@ -11,8 +11,20 @@ namespace slabfwd {
 
 extern kmem_cache *fn_hash_kmem, *fn_alias_kmem; ///< "ip_fib_hash", "ip_fib_alias"
 
+inline uint32_t fn_hashfn(const fn_zone* fz, be32_t key, uint32_t hashmask) {
+    // Only the prefix' bits count. Neighbours stay neighbours, so that a sorted table loads by
+    // cache lines; what the upper bits tell apart is folded in, many times over.
+    const uint32_t h = uint32_t(uint64_t(be32_to_cpu(key)) >> (32 - fz->fz_order));
+    return (h ^ (h >> 16) * 0x9e3779b1u >> 12 ^ h >> 9 << 4) & hashmask;
+}
 /// The node of a masked key; null when there is none. Any slot, under RCU.
-fib_node* fn_zone_find(const fn_zone* fz, be32_t key);
+inline fib_node* fn_zone_find(const fn_zone* fz, be32_t key) {
+    const fz_hash_table* ht = rcu_dereference(fz->fz_hash);
+    fib_node* f = rcu_dereference(ht->bucket[fn_hashfn(fz, key, ht->hashmask)]);
+    while (f && f->fn_key != key)
+        f = rcu_dereference(f->fn_hash);
+    return f;
+}
 /// Makes and publishes a node with its first alias, with the zone if it is the first of its length,
 /// and lets the zone grow. False when out of memory (nothing was published).
 bool fn_insert_node(fn_hash* t, be32_t key, int plen, fib_alias* fa);

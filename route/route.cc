@@ -52,7 +52,7 @@ void dst_ops_init(rt_hash_shard* shard) {
 
 rt_hash_shard* shard_alloc(softnet_data* sd, uint32_t buckets) {
     void* mem = kzalloc(sizeof(rt_hash_shard), GFP_KERNEL);
-    void* table = mem ? kzalloc(buckets * sizeof(dst_entry*), GFP_KERNEL) : nullptr;
+    void* table = mem ? kzalloc(buckets * sizeof(rt_bucket), GFP_KERNEL) : nullptr;
     void* admit = table ? kzalloc(buckets * sizeof(uint32_t), GFP_KERNEL) : nullptr;
     if (!admit) {
         kfree(table);
@@ -62,7 +62,7 @@ rt_hash_shard* shard_alloc(softnet_data* sd, uint32_t buckets) {
     auto* shard = new (mem) rt_hash_shard;
     shard->admit = static_cast<uint32_t*>(admit);
     shard->admit_mask = buckets - 1;
-    shard->rt_hash_table = static_cast<dst_entry**>(table);
+    shard->rt_hash_table = static_cast<rt_bucket*>(table);
     shard->rt_hash_mask = buckets - 1;
     shard->rt_hash_seed = new_secret();
     shard->sd = sd;
@@ -235,16 +235,37 @@ void lru_del(rt_hash_shard* shard, rtable* rt) {
     (rt->lru_next ? rt->lru_next->lru_prev : shard->lru_tail) = rt->lru_prev;
 }
 
-// rt leaves the chain that *rthp is a link of, and the list.
-void chain_del(rt_hash_shard* shard, dst_entry** rthp, rtable* rt) {
-    *rthp = rt->dst.rt_next;
-    lru_del(shard, rt);
-    rt->rt_cached = false;
-    --shard->nr_cached;
+rt_bucket& bucket_of(rt_hash_shard* shard, uint32_t hash) {
+    return shard->rt_hash_table[hash & shard->rt_hash_mask];
 }
 
-dst_entry** bucket_of(rt_hash_shard* shard, uint32_t hash) {
-    return &shard->rt_hash_table[hash & shard->rt_hash_mask];
+// What a bucket says of its chain after rt, behind before (null: the first), was taken out of it.
+// kinds: those of the entries in front. Most leave as the last of their chain, being the oldest;
+// entries behind rt are not looked at for their kinds, which stay with rt's.
+void bucket_after_del(rt_bucket& bucket, const rtable* before, rtable* after, uint64_t kinds) {
+    rtable* head = before ? bucket.head() : after;
+    unsigned length = bucket.length() - 1;
+    if (after)
+        kinds = bucket.kinds();
+    if (unlikely(bucket.length() == rt_bucket::LONG)) {
+        kinds = length = 0;
+        for (const rtable* rt = head; rt; rt = rt_next_in_chain(rt), ++length)
+            kinds |= uint64_t(1) << rt->kind();
+    }
+    bucket.set(head, kinds, length);
+}
+
+// rt leaves its chain.
+void chain_del(rt_bucket& bucket, rtable* rt) {
+    rtable* before = nullptr;
+    uint64_t kinds = 0;
+    for (rtable* rth = bucket.head(); rth != rt; rth = rt_next_in_chain(rth)) {
+        kinds |= uint64_t(1) << rth->kind();
+        before = rth;
+    }
+    if (before)
+        before->dst.rt_next = rt->dst.rt_next;
+    bucket_after_del(bucket, before, rt_next_in_chain(rt), kinds);
 }
 
 // What a walk along a chain found.
@@ -254,14 +275,16 @@ struct chain_walk {
     int length = 0;
 };
 
-chain_walk rt_walk_chain(dst_entry** head, const rt_key& key) {
+chain_walk rt_walk_chain(rt_bucket& bucket, const rt_key& key) {
     chain_walk walk;
-    for (dst_entry** rthp = head; *rthp; rthp = &(*rthp)->rt_next) {
-        rtable* rth = rt_from_dst(*rthp);
+    rtable* before = nullptr;
+    for (rtable* rth = bucket.head(); rth; before = rth, rth = rt_next_in_chain(rth)) {
         if (rt_key_equal(rth->key, key)) {
-            *rthp = rth->dst.rt_next; // put it first
-            rth->dst.rt_next = *head;
-            *head = &rth->dst;
+            if (before) { // put it first
+                before->dst.rt_next = rth->dst.rt_next;
+                rth->dst.rt_next = &bucket.head()->dst;
+                bucket.set(rth, bucket.kinds(), bucket.length());
+            }
             walk.same = rth;
             return walk;
         }
@@ -274,12 +297,11 @@ chain_walk rt_walk_chain(dst_entry** head, const rt_key& key) {
 
 // The entry of lowest score among those nobody holds; only long chains are worth the memory that
 // this reads.
-rtable* rt_lowest_score(dst_entry* head) {
+rtable* rt_lowest_score(rtable* head) {
     rtable* cand = nullptr;
     uint32_t min_score = ~0u;
     const jiffies_t now = jiffies();
-    for (dst_entry* d = head; d; d = d->rt_next) {
-        rtable* rth = rt_from_dst(d);
+    for (rtable* rth = head; rth; rth = rt_next_in_chain(rth)) {
         if (rth->dst.__refcnt)
             continue;
         if (uint32_t score = rt_score(rth, now); score <= min_score) {
@@ -325,10 +347,10 @@ void rt_lru_rotate(rt_hash_shard* shard, rtable* rt) {
 }
 
 void rt_unlink(rt_hash_shard* shard, rtable* rt) {
-    dst_entry** rthp = bucket_of(shard, rt_hash_of(shard, rt->key));
-    while (*rthp != &rt->dst)
-        rthp = &(*rthp)->rt_next;
-    chain_del(shard, rthp, rt);
+    chain_del(bucket_of(shard, rt_hash_of(shard, rt->key)), rt);
+    lru_del(shard, rt);
+    rt->rt_cached = false;
+    --shard->nr_cached;
 }
 
 void rt_remove(rt_hash_shard* shard, rtable* rt) {
@@ -340,13 +362,21 @@ void rt_remove(rt_hash_shard* shard, rtable* rt) {
         dst_free(&rt->dst);
 }
 
+void rt_enter(rt_hash_shard* shard, rt_bucket& bucket, uint32_t hash, rtable* rt) {
+    bucket.push(rt, hash);
+    rt->rt_cached = true;
+    lru_add_tail(shard, rt);
+    if (shard->nr_cached++ == 0)
+        rt_periodic_start(shard);
+}
+
 rtable* rt_intern_hash(rt_hash_shard* shard, uint32_t hash, rtable* rt) {
     if (rt_bind(shard, rt)) {
         dst_free(&rt->dst);
         return nullptr;
     }
-    dst_entry** head = bucket_of(shard, hash);
-    chain_walk walk = rt_walk_chain(head, rt->key);
+    rt_bucket* bucket = &bucket_of(shard, hash);
+    const chain_walk walk = rt_walk_chain(*bucket, rt->key);
     if (walk.same) {
         dst_use_noref(&walk.same->dst, jiffies());
         dst_free(&rt->dst);
@@ -354,17 +384,13 @@ rtable* rt_intern_hash(rt_hash_shard* shard, uint32_t hash, rtable* rt) {
     }
     if (walk.cand) {
         if (walk.length > rt_shard_net(shard).ipv4.rt.gc_elasticity)
-            rt_remove(shard, rt_lowest_score(*head));
+            rt_remove(shard, rt_lowest_score(bucket->head()));
     } else if (walk.length > rt_chain_length_max) {
         rt_emergency_hash_rebuild(shard);
-        head = bucket_of(shard, rt_hash_of(shard, rt->key));
+        hash = rt_hash_of(shard, rt->key);
+        bucket = &bucket_of(shard, hash);
     }
-    rt->dst.rt_next = *head;
-    *head = &rt->dst;
-    rt->rt_cached = true;
-    lru_add_tail(shard, rt);
-    if (shard->nr_cached++ == 0)
-        rt_periodic_start(shard);
+    rt_enter(shard, *bucket, hash, rt);
     trace_packet(nullptr, "bucket %u, chain length %d", hash & shard->rt_hash_mask, walk.length);
     return rt;
 }
@@ -372,11 +398,10 @@ rtable* rt_intern_hash(rt_hash_shard* shard, uint32_t hash, rtable* rt) {
 void rt_rebuild(rt_hash_shard* shard) {
     shard->rt_hash_seed = new_secret();
     shard->last_rebuild = jiffies();
-    std::fill_n(shard->rt_hash_table, size_t(shard->rt_hash_mask) + 1, nullptr);
+    std::fill_n(shard->rt_hash_table, size_t(shard->rt_hash_mask) + 1, rt_bucket{});
     for (rtable* rt = shard->lru_head; rt; rt = rt->lru_next) {
-        dst_entry** head = bucket_of(shard, rt_hash_of(shard, rt->key));
-        rt->dst.rt_next = *head;
-        *head = &rt->dst;
+        const uint32_t hash = rt_hash_of(shard, rt->key);
+        bucket_of(shard, hash).push(rt, hash);
     }
 }
 
@@ -394,11 +419,6 @@ void shard_flush_here(void*) {
 // ---- neighbours
 
 namespace {
-
-bool rt_neigh_valid(const neighbour* n) {
-    return (n->nud_state.load(std::memory_order_relaxed) & NUD_VALID) &&
-           !n->dead.load(std::memory_order_relaxed);
-}
 
 // The key of a next hop in the neighbour table: devices without addresses have one entry for all.
 be32_t neigh_key(const net_device* dev, be32_t nexthop) {

@@ -31,7 +31,7 @@ constexpr uint32_t RTCF_NOTIFY = 0x00010000, RTCF_DIRECTDST = 0x00020000,
                    RTCF_MULTICAST = 0x20000000, RTCF_LOCAL = 0x80000000u;
 constexpr uint8_t INET_DSCP_MASK = 0xfc; ///< bits of TOS that routing looks at
 
-/// The cache key, first in an rtable: 17 bytes that are compared as they lie, and padding.
+/// The cache key, first in an rtable: 17 bytes that are compared as they lie, and padding (rtable::plain, kind).
 struct rt_key {
     be32_t daddr, saddr;
     uint16_t iif, oif; ///< ifindex; iif 0 for own packets
@@ -91,12 +91,17 @@ struct alignas(64) rtable {
     bool plain_for(uint8_t protocol) const {
         return key.pad[0] == 1 || (key.pad[0] == 2 && protocol != 1);
     }
+    /// While in the hash: the kind of its flow (rt_bucket), by its hash.
+    uint8_t kind() const { return key.pad[1]; }
 };
 static_assert(sizeof(rtable) <= 256);
 static_assert(offsetof(rtable, dst) == 24);
 
 inline rtable* rt_from_dst(dst_entry* dst) {
     return reinterpret_cast<rtable*>(reinterpret_cast<char*>(dst) - offsetof(rtable, dst));
+}
+[[gnu::always_inline]] inline rtable* rt_next_in_chain(const rtable* rt) {
+    return rt->dst.rt_next ? rt_from_dst(rt->dst.rt_next) : nullptr;
 }
 inline rtable* skb_rtable(const sk_buff* skb) { return skb->dst ? rt_from_dst(skb->dst) : nullptr; }
 /// Gives skb the (uncounted) route and keeps what a later holder of skb needs: rt_flags, rt_type, rt_mtu.
@@ -108,10 +113,42 @@ inline be32_t rt_nexthop(const rtable* rt, be32_t daddr) {
 
 constexpr unsigned RT_OWN_MAX = 8;
 
+/// A bucket of the hash in one word: bits 4..47 are the head of the chain (by dst.rt_next), bits 48..63 tell
+/// which of 16 kinds of flows may be in it, bits 0..3 how many entries (LONG: that many or more). So most flows
+/// that have no entry are told without a look at those of others, which lie all over the memory.
+/// Invariants: the kind of every entry is set; others may be, after an entry in the middle has gone.
+struct rt_bucket {
+    static constexpr unsigned LONG = 15;
+    static constexpr uint64_t ENTRY = 0x0000fffffffffff0;
+    uint64_t word = 0;
+
+    /// The four bits of a hash that make a flow's kind; buckets are chosen by the others.
+    static uint8_t kind_of(uint32_t hash) { return uint8_t(hash >> 28); }
+    [[gnu::always_inline]] rtable* head() const { return reinterpret_cast<rtable*>(word & ENTRY); }
+    [[gnu::always_inline]] bool may_have(uint32_t hash) const { return word >> 48 >> (hash >> 28) & 1; }
+    /// Where to begin the search for a flow; null: it is not here. Without a branch.
+    [[gnu::always_inline]] rtable* first_for(uint32_t hash) const {
+        return reinterpret_cast<rtable*>(word & ENTRY & -uint64_t(may_have(hash)));
+    }
+    unsigned length() const { return unsigned(word & LONG); }
+    uint64_t kinds() const { return word >> 48; }
+    void set(rtable* head, uint64_t kinds, unsigned length) {
+        word = kinds << 48 | reinterpret_cast<uint64_t>(head) | (length < LONG ? length : LONG);
+    }
+    /// rt, which is in no chain, becomes the head.
+    [[gnu::always_inline]] void push(rtable* rt, uint32_t hash) {
+        rt->key.pad[1] = kind_of(hash);
+        rtable* next = head();
+        rt->dst.rt_next = next ? &next->dst : nullptr;
+        set(rt, kinds() | uint64_t(1) << rt->kind(), length() + 1);
+    }
+};
+static_assert(alignof(rtable) >= 16);
+
 /// One slot's route cache.
 /// ipv4_dst_ops.entries = nr_cached + nr_free_counted + entries that were freed while somebody held them.
 struct rt_hash_shard {
-    dst_entry** rt_hash_table = nullptr; ///< buckets, heads of chains by dst.rt_next
+    rt_bucket* rt_hash_table = nullptr;
     uint32_t rt_hash_mask = 0;
     uint64_t rt_hash_seed = 0;           ///< secret of the hash, drawn at start and at rebuilds
     dst_ops ipv4_dst_ops;
@@ -131,6 +168,7 @@ struct rt_hash_shard {
     timer_list periodic;                 ///< gc_interval check of expired entries; pending while nr_cached
     uint32_t* admit = nullptr;           ///< who came lately: tag and time by hash (rt_admit)
     uint32_t admit_mask = 0;
+    unsigned gc_ahead = 0;               ///< entries at lru_head that a burst has asked for (rt_gc_ahead)
     unsigned gc_looked_max = 0;          ///< most entries that one packet paid for; tests and reports
     rtable* rt_own[RT_OWN_MAX] = {};     ///< shared entries of results without a next hop: local, errors
 };
@@ -140,12 +178,10 @@ struct rt_hash_shard {
 /// passed and its neighbour is usable; else ip_route_input sorts it out.
 [[gnu::always_inline]] inline rtable* rt_cache_probe(const rt_hash_shard* shard, const rt_key& key,
                                                      uint32_t hash) {
-    for (dst_entry* d = shard->rt_hash_table[hash & shard->rt_hash_mask]; d; d = d->rt_next) {
-        rtable* rt = reinterpret_cast<rtable*>(reinterpret_cast<char*>(d) - offsetof(rtable, dst));
-        if (rt_key_equal(rt->key, key))
-            return rt;
-    }
-    return nullptr;
+    rtable* rt = shard->rt_hash_table[hash & shard->rt_hash_mask].first_for(hash);
+    while (rt && !rt_key_equal(rt->key, key))
+        rt = rt_next_in_chain(rt);
+    return rt;
 }
 /// Marks a use. Origin: dst_use_noref.
 inline void dst_use_noref(dst_entry* dst, jiffies_t now) {
@@ -210,11 +246,11 @@ int ip_route_input_slow(sk_buff* skb, be32_t daddr, be32_t saddr, uint8_t tos, n
 /// packet has no options, mark 0, and is an IPv4 packet for this host's MAC.
 bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, rtable** rt,
                           skb_drop_reason* reason);
-/// The same for the packets `missed` (bit i: iph[i]) of a burst, as far as they are of flows that do not
-/// pay for an entry: those get rt[i], a plain entry, and their bit in the result. Also asks for the memory
-/// that ip_route_input_burst will need for the others. mark is 0 for all of them.
-uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, uint32_t missed,
-                             rtable** rt);
+/// The same for the packets `missed` (bit i: iph[i], hash[i] of its key) of a burst, where a next hop's own
+/// entry says what there is to say: those get rt[i], a plain entry, new or the next hop's own, and their bit in
+/// the result. Also asks for the memory that ip_route_input_burst will need for the others. mark is 0 for all.
+uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
+                             uint32_t missed, rtable** rt);
 
 /// Routes an own packet; fl4.saddr/oif are filled in. The rtable is good to the end of the burst; null with
 /// *err = -errno (-ENETUNREACH, -EHOSTUNREACH, -EACCES, -EINVAL, -ENOBUFS). Origin: ip_route_output_key.

@@ -114,6 +114,13 @@ void rt_unlink(rt_hash_shard* shard, rtable* rt);
 /// rt_unlink and dst_free; at once when no packet of this burst can have it. Origin: rt_free behind
 /// *rthp = rt_next.
 void rt_remove(rt_hash_shard* shard, rtable* rt);
+/// rt, of no chain and of a key that the shard has no entry for, is entered, in its bucket by hash.
+void rt_enter(rt_hash_shard* shard, rt_bucket& bucket, uint32_t hash, rtable* rt);
+/// The neighbour can be sent to.
+inline bool rt_neigh_valid(const neighbour* n) {
+    return (n->nud_state.load(std::memory_order_relaxed) & NUD_VALID) &&
+           !n->dead.load(std::memory_order_relaxed);
+}
 /// rt may carry a packet: its neighbour is there and valid, what it learned has not expired.
 bool rt_usable(const rtable* rt, jiffies_t now);
 /// A valid neighbour of rt's next hop, with a reference; null when there is none (yet).
@@ -135,6 +142,12 @@ void rt_lru_rotate(rt_hash_shard* shard, rtable* rt);
 /// (ROUTE_CACHE_FULL, NOMEM); stale is gone from the cache then.
 rtable* rt_entry_for(rt_hash_shard* shard, uint32_t hash, const rt_decision& d, rtable* stale,
                      const sk_buff* skb, skb_drop_reason* reason);
+/// A new entry of the cache for a packet's flow (mark 0) that own, a plain next hop's own entry of the
+/// current generation towards a valid neighbour, says all about. Null: no memory, or collection has found
+/// no room. The caller has asked whether the flow has an entry (rt_cache_probe) and pays (rt_admit).
+rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph, uint32_t hash, int iif);
+/// Makes the next hop's own entry for d, or brings it up to date, unless d says more than it can.
+void rt_own_refresh(rt_hash_shard* shard, const rt_decision& d);
 /// dst_ops of the IPv4 route cache.
 void ipv4_dst_destroy(dst_entry* dst);
 /// Frees the entries in rt_own.
@@ -153,6 +166,30 @@ constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
 inline uint32_t* rt_admit_slot(const rt_hash_shard* shard, uint32_t hash) {
     return &shard->admit[(hash * 0x9e3779b1u >> 7) & shard->admit_mask];
 }
+/// Asks for all lines of an entry.
+[[gnu::always_inline]] inline void rt_prefetch(const rtable* rt) {
+    __builtin_prefetch(rt);
+    __builtin_prefetch(&rt->dst.input);
+    __builtin_prefetch(&rt->lru_next);
+}
+
+/// The entries that collection for a burst will look at, the oldest ones: what their removal reads is asked
+/// for in steps, between which the burst does something else. begin: buckets; heads: the first of each chain;
+/// chains: the others, up to the entry itself. The entries' own lines were asked for by the burst before,
+/// which calls one_more() for each packet.
+struct rt_gc_ahead {
+    unsigned count = 0;
+    const rtable* next = nullptr; ///< the first one behind them
+    const rtable *entry[32], *at[32];
+
+    void begin(const rt_hash_shard* shard, unsigned n);
+    void heads(const rt_hash_shard* shard);
+    void chains();
+    [[gnu::always_inline]] void one_more() {
+        if (next && (next = next->lru_next))
+            rt_prefetch(next);
+    }
+};
 /// The body of rt_garbage_collect under other limits.
 bool __rt_garbage_collect(rt_hash_shard* shard, int elasticity, jiffies_t min_interval);
 /// Lets up to RT_GC_BATCH entries go together with their hold on neighbours. True when there were

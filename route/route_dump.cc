@@ -58,8 +58,8 @@ void row_fill(rt_cache_row* row, const rtable* rt, net& n) {
 // Copies what is left of one chain; false when the rows are full.
 bool dump_chain(dump_request* req, const rt_hash_shard* shard, net& n, uint32_t genid) {
     uint32_t at = 0;
-    for (dst_entry* dst = shard->rt_hash_table[req->bucket]; dst; dst = dst->rt_next, ++at) {
-        const rtable* rt = rt_from_dst(dst);
+    for (const rtable* rt = shard->rt_hash_table[req->bucket].head(); rt;
+         rt = rt_next_in_chain(rt), ++at) {
         if (at < req->skip || rt->rt_genid != genid)
             continue;
         if (req->count == DUMP_ROWS) {
@@ -127,9 +127,12 @@ rt_cache_totals rt_cache_get_totals(net& n) {
 namespace {
 
 bool entry_is_valid(const rt_hash_shard* shard, const rtable* rt, uint32_t bucket) {
+    const uint32_t hash = rt_hash_of(shard, rt->key);
+    if (rt->kind() != rt_bucket::kind_of(hash) || !shard->rt_hash_table[bucket].may_have(hash))
+        return false;
     if (!rt->rt_cached || rt->rt_shared || rt->dst.obsolete == DST_OBSOLETE_DEAD ||
         rt->dst.ops != &shard->ipv4_dst_ops ||
-        (rt_hash_of(shard, rt->key) & shard->rt_hash_mask) != bucket)
+        (hash & shard->rt_hash_mask) != bucket)
         return false;
     if (rt_needs_neighbour(rt) && !rt->dst.neighbour)
         return false;
@@ -142,6 +145,16 @@ bool entry_is_valid(const rt_hash_shard* shard, const rtable* rt, uint32_t bucke
         if (rt_from_dst(const_cast<dst_entry*>(d))->key == rt->key)
             return false;
     return true;
+}
+
+// The chain of a bucket, whose entries are added to *count.
+bool chain_is_valid(const rt_hash_shard* shard, uint32_t bucket, uint32_t* count) {
+    unsigned length = 0;
+    const rt_bucket& b = shard->rt_hash_table[bucket];
+    for (const rtable* rt = b.head(); rt; rt = rt_next_in_chain(rt), ++length)
+        if (++*count > shard->nr_cached || !entry_is_valid(shard, rt, bucket))
+            return false;
+    return b.length() == std::min(length, rt_bucket::LONG) && (length || !b.word);
 }
 
 bool lru_is_valid(const rt_hash_shard* shard) {
@@ -168,9 +181,8 @@ bool free_list_is_valid(const rt_hash_shard* shard) {
 bool rt_shard_is_valid(const rt_hash_shard* shard) {
     uint32_t count = 0;
     for (uint32_t b = 0; b <= shard->rt_hash_mask; ++b)
-        for (dst_entry* d = shard->rt_hash_table[b]; d; d = d->rt_next)
-            if (++count > shard->nr_cached || !entry_is_valid(shard, rt_from_dst(d), b))
-                return false;
+        if (!chain_is_valid(shard, b, &count))
+            return false;
     return count == shard->nr_cached && lru_is_valid(shard) && free_list_is_valid(shard) &&
            shard->ipv4_dst_ops.entries >= shard->nr_cached + shard->nr_free_counted &&
            (!shard->nr_cached || timer_pending(&shard->periodic));

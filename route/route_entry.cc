@@ -8,6 +8,7 @@
 // Origin: rt_dst_alloc, rt_set_nexthop, rt_cache_route in net/ipv4/route.c (6.18).
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "route/route_cache.h"
@@ -271,6 +272,45 @@ rtable* rt_entry_for(rt_hash_shard* shard, uint32_t hash, const rt_decision& d, 
     else
         trace_packet(skb, "%s entry %p -> dev %s", rt->rt_shared ? "shared" : "passing", (void*)rt,
                      d.dev->name);
+    return rt;
+}
+
+void rt_own_refresh(rt_hash_shard* shard, const rt_decision& d) {
+    rtable** slot = d.fi ? rt_shared_slot(shard, d) : nullptr;
+    if (slot && !(*slot && (*slot)->rt_genid == d.genid && (*slot)->plain()))
+        rt_shared_at(shard, slot, d);
+}
+
+rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph, uint32_t hash, int iif) {
+    rt_bucket& bucket = shard->rt_hash_table[hash & shard->rt_hash_mask];
+    // Chains that are to be looked at, to let the worst of a long one go, are rt_intern_hash's.
+    if (unlikely(int(bucket.length()) > rt_shard_net(shard).ipv4.rt.gc_elasticity ||
+                 bucket.length() == rt_bucket::LONG))
+        return nullptr;
+    dst_ops* ops = &shard->ipv4_dst_ops;
+    void* mem = dst_object_alloc(ops, DST_QUIET);
+    if (unlikely(!mem))
+        return nullptr;
+    auto* rt = static_cast<rtable*>(mem);
+    // Line by line: the first is the flow's, of the others most is as in own.
+    rt->key = {iph->daddr, iph->saddr, uint16_t(iif), 0, 0, uint8_t(iph->tos & INET_DSCP_MASK), {1, 0, 0}};
+    rt->rt_genid = own->rt_genid;
+    rt->dst.neighbour = neigh_clone(own->dst.neighbour);
+    rt->dst.dev = own->dst.dev;
+    rt->dst.mtu = own->dst.mtu;
+    rt->dst.__use = 1;
+    rt->dst.lastuse = uint32_t(shard->sd->jiffies);
+    rt->dst.__refcnt = 0;
+    constexpr size_t LINE = 64;
+    std::memcpy(reinterpret_cast<char*>(rt) + LINE, reinterpret_cast<const char*>(own) + LINE,
+                sizeof(rtable) - LINE);
+    rt->dst.flags = DST_HOST;
+    rt->rt_shared = false;
+    rt->rt_iif = iif;
+    rt->rt_dst = iph->daddr;
+    rt->rt_src = iph->saddr;
+    fib_info_hold_slot(rt->fi, shard->sd->cpu);
+    rt_enter(shard, bucket, hash, rt);
     return rt;
 }
 

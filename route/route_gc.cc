@@ -63,27 +63,26 @@ uint32_t rt_score(const rtable* rt, jiffies_t now) {
 
 namespace {
 
+const rt_bucket* bucket_of(const rt_hash_shard* shard, const rtable* rt) {
+    return &shard->rt_hash_table[rt_hash_of(shard, rt->key) & shard->rt_hash_mask];
+}
+
 // Asks for what the removal of the entries behind rt will read, each a step before it is followed:
 // the fifth one's lines, the fourth one's bucket, then along the chains, where the oldest is last.
 // (Inline, since gcc takes a function that only prefetches for one without effects.)
 [[gnu::always_inline]] inline void rt_gc_prefetch(const rt_hash_shard* shard, const rtable* rt) {
-    auto bucket = [shard](const rtable* e) {
-        return &shard->rt_hash_table[rt_hash_of(shard, e->key) & shard->rt_hash_mask];
-    };
     const rtable* ahead[5] = {rt};
     for (unsigned i = 1; i < 5; ++i)
         if (!(ahead[i] = ahead[i - 1]->lru_next))
             return;
-    if (const dst_entry* head = *bucket(ahead[1]); head && head->rt_next)
-        __builtin_prefetch(head->rt_next->rt_next);
-    if (const dst_entry* head = *bucket(ahead[2]))
-        __builtin_prefetch(head->rt_next);
-    __builtin_prefetch(*bucket(ahead[3]));
+    if (const rtable* head = bucket_of(shard, ahead[1])->head(); head && head->dst.rt_next)
+        __builtin_prefetch(head->dst.rt_next->rt_next);
+    if (const rtable* head = bucket_of(shard, ahead[2])->head())
+        __builtin_prefetch(head->dst.rt_next);
+    __builtin_prefetch(bucket_of(shard, ahead[3])->head());
     if (const rtable* fifth = ahead[4]->lru_next) {
-        __builtin_prefetch(bucket(ahead[4]));
-        __builtin_prefetch(fifth);
-        __builtin_prefetch(&fifth->dst.input);
-        __builtin_prefetch(&fifth->lru_next);
+        __builtin_prefetch(bucket_of(shard, ahead[4]));
+        rt_prefetch(fifth);
     }
 }
 
@@ -95,7 +94,10 @@ unsigned rt_gc_slice(rt_hash_shard* shard, unsigned goal, uint32_t expire, jiffi
     unsigned freed = 0;
     for (; *budget && freed < goal && shard->lru_head; --*budget) {
         rtable* rt = shard->lru_head;
-        rt_gc_prefetch(shard, rt);
+        if (shard->gc_ahead)
+            --shard->gc_ahead;
+        else
+            rt_gc_prefetch(shard, rt);
         if (rt_is_expired(rt, now) || rt_may_expire(rt, expire, expire, now)) {
             rt_remove(shard, rt);
             ++freed;
@@ -154,6 +156,33 @@ bool rt_gc_overflow(rt_hash_shard* shard, bool freed) {
 }
 
 } // namespace
+
+void rt_gc_ahead::begin(const rt_hash_shard* shard, unsigned n) {
+    for (const rtable* rt = shard->lru_head; rt && count < n; rt = rt->lru_next) {
+        entry[count++] = rt;
+        __builtin_prefetch(bucket_of(shard, rt));
+    }
+    next = count ? entry[count - 1]->lru_next : nullptr;
+}
+
+void rt_gc_ahead::heads(const rt_hash_shard* shard) {
+    for (unsigned i = 0; i < count; ++i)
+        __builtin_prefetch(at[i] = bucket_of(shard, entry[i])->head());
+}
+
+void rt_gc_ahead::chains() {
+    // The loads of a round are independent of one another: it costs about one access to memory.
+    constexpr int ROUNDS = 8;
+    uint64_t going = count;
+    for (int round = 0; going && round < ROUNDS; ++round) {
+        going = 0;
+        for (unsigned i = 0; i < count; ++i)
+            if (at[i] && at[i] != entry[i]) {
+                __builtin_prefetch(at[i] = rt_next_in_chain(at[i]));
+                ++going;
+            }
+    }
+}
 
 bool __rt_garbage_collect(rt_hash_shard* shard, int elasticity, jiffies_t min_interval) {
     jiffies_t now = jiffies();

@@ -399,6 +399,7 @@ bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, r
     RT_CACHE_STAT_INC(rt_cache_stat::missed);
     RT_CACHE_STAT_INC(rt_cache_stat::in_slow_tot);
     *rt = rt_entry_for(shard, hash, d, nullptr, nullptr, reason);
+    rt_own_refresh(shard, d); // the next burst's packets over this next hop are ip_route_input_list's
     return true;
 }
 
@@ -411,9 +412,8 @@ int ip_route_input(sk_buff* skb, be32_t daddr, be32_t saddr, uint8_t tos, net_de
     uint32_t hash = rt_hash_of(shard, key);
     rtable* rt = nullptr;
     unsigned looked = 0;
-    for (dst_entry* dst = shard->rt_hash_table[hash & shard->rt_hash_mask]; dst;
-         dst = dst->rt_next) {
-        rtable* rth = rt_from_dst(dst);
+    for (rtable* rth = shard->rt_hash_table[hash & shard->rt_hash_mask].head(); rth;
+         rth = rt_next_in_chain(rth)) {
         ++looked;
         if (rt_key_equal(rth->key, key)) {
             rt = rth;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What a burst costs that the cache does not know and that does not pay for entries: a flood. For a
-// packet whose flow is not admitted, the compiled table leads to a next hop, and its own entry says
-// all the rest; it was made by the full rules under this generation. So only what differs from
-// packet to packet is asked: the addresses, and that neither is one of ours.
+// What a burst costs that the cache does not know: a flood, or flows on their first packet. The
+// compiled table leads to a next hop, and its own entry says all the rest; it was made by the full
+// rules under this generation. So only what differs from packet to packet is asked: the addresses,
+// that neither is one of ours, and whether the flow pays for an entry: then that is like the next
+// hop's, else the packet uses the next hop's own.
+// One memory access follows from another (array, group, leaf, next hop; and of the entry that makes
+// room: bucket, chain), so the packets of a burst take them in step, each step asked for one before.
 // Door: ip_route_input_list. Threads: on the slot that owns the shard, under RCU.
 // Origin: none in the kernel; the decisions are those of ip_route_input_slow (6.18).
+#include <algorithm>
 #include <bit>
 
 #include "route/fib_lpm.h"
@@ -17,27 +21,37 @@ namespace slabfwd {
 
 namespace {
 
+constexpr unsigned BURST = 32; // packets, at most: a bit each in `missed`
+
+/// How many entries collection will look at when so many more are wanted.
+unsigned entries_over(const rt_hash_shard* shard, unsigned wanted) {
+    const dst_ops& ops = shard->ipv4_dst_ops;
+    const uint64_t then = uint64_t(dst_entries_get_fast(&ops)) + wanted;
+    return unsigned(std::min<uint64_t>(then > ops.gc_thresh ? then - ops.gc_thresh : 0, wanted));
+}
+
 /// What is the same for all packets of a burst.
 struct burst_rules {
     rt_hash_shard* shard;
     net_device* dev;
     unsigned cpu;
     uint32_t genid;
+    bool thrifty; ///< only flows that pay get entries
     const fib_lpm* lpm = nullptr;   ///< null: the rules are not the simple ones
     const fn_zone* own32 = nullptr; ///< own addresses
     unsigned longest_other = 0;     ///< length of the local table's other prefixes
 
     burst_rules(softnet_data* sd, net_device* d)
-        : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)) {
+        : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)),
+          thrifty(sd->nd_net->ipv4.rt.admission && entries_over(sd->rt_shard, BURST)) {
         const net& n = *sd->nd_net;
         const fib_net* fn = n.ipv4.fib;
         const in_device* in_dev = __in_dev_get_rcu(d);
         if (!in_dev || !IN_DEV_FORWARD(in_dev) || IN_DEV_RPFILTER(in_dev) || d->master_ifindex ||
             fib4_has_custom_rules(n) ||
             fn->fib_has_custom_local_routes.load(std::memory_order_relaxed) ||
-            n.ipv4.peers->learned.load(std::memory_order_relaxed) || !n.ipv4.rt.admission ||
-            !rt_caching(n, shard) ||
-            dst_entries_get_fast(&shard->ipv4_dst_ops) < shard->ipv4_dst_ops.gc_thresh)
+            n.ipv4.peers->learned.load(std::memory_order_relaxed) || !shard->max_size ||
+            !rt_caching(n, shard))
             return;
         const fn_zone* fz = rcu_dereference(fn->fib_local->tb_data.fn_zone_list);
         if (!fz || fz->fz_order != 32)
@@ -51,54 +65,119 @@ struct burst_rules {
         const uint32_t top = be32_to_cpu(a) >> 24;
         return top - 1 < 223 && top != 127;
     }
-    /// The next hop's own entry for a packet whose flow is not admitted; null: by the full rules.
-    rtable* route(const iphdr* iph, uint32_t hash) const {
+    /// The own entry of the next hop that a packet leaves by; null: by the full rules.
+    rtable* own_entry(const iphdr* iph, const fib_leaf* leaf) const {
         if (!usual(iph->daddr) || !usual(iph->saddr))
             return nullptr;
-        const fib_leaf* leaf = fib_lpm_find(lpm, iph->daddr);
         if (!leaf->fi || leaf->type != RTN_UNICAST || leaf->plen <= longest_other ||
             leaf->fi->fib_nhs != 1)
             return nullptr;
         rtable* own = leaf->fi->fib_nh_[0].nh_rth_input[cpu];
-        if (!own || own->rt_genid != genid || own->plain() != 1 || own->dst.dev == dev)
-            return nullptr;
-        const rt_key key = rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos);
-        if (rt_cache_probe(shard, key, hash) || fn_zone_find(own32, iph->daddr) ||
-            fn_zone_find(own32, iph->saddr) || rt_admit(shard, hash, key))
+        if (!own || own->rt_genid != genid || own->plain() != 1 || own->dst.dev == dev ||
+            fn_zone_find(own32, iph->daddr) || fn_zone_find(own32, iph->saddr))
             return nullptr;
         return own;
     }
+    rt_key key(const iphdr* iph) const {
+        return rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos);
+    }
+    /// The entry of a packet's flow, if there is one.
+    [[gnu::always_inline]] rtable* cached(const iphdr* iph, uint32_t hash) const {
+        const bool may = shard->rt_hash_table[hash & shard->rt_hash_mask].may_have(hash);
+        return unlikely(may) ? rt_cache_probe(shard, key(iph), hash) : nullptr;
+    }
+    /// May the flow of a packet that has no entry get one?
+    [[gnu::always_inline]] bool admits(const iphdr* iph, uint32_t hash) const {
+        return !thrifty || rt_admit(shard, hash, key(iph));
+    }
 };
+
+/// Counts of the packets of a burst.
+struct burst_counts {
+    unsigned found = 0, entered = 0, lent = 0;
+
+    void add_to(softnet_data* sd) const {
+        sd->rt_stat[rt_cache_stat::in_hit].add(found);
+        sd->rt_stat[rt_cache_stat::missed].add(entered + lent);
+        sd->rt_stat[rt_cache_stat::in_slow_tot].add(entered + lent);
+        sd->rt_stat[rt_cache_stat::uncached].add(lent);
+    }
+};
+
+/// Gives the packets of `todo`, whose rt[i] is their next hop's own entry, theirs. Returns which have it.
+uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash, uint32_t todo,
+                      rtable** rt, rt_gc_ahead& gc) {
+    softnet_data* sd = rules.shard->sd;
+    burst_counts counts;
+    uint32_t done = 0;
+    bool room = true;
+    for (uint32_t m = todo; m; m &= m - 1) {
+        const auto i = unsigned(std::countr_zero(m));
+        gc.one_more();
+        if (rtable* old = rules.cached(iph[i], hash[i])) {
+            // An earlier packet of this burst has entered it; a stale one is for ip_route_input.
+            if (old->rt_genid != rules.genid || old->plain() != 1 || !rt_neigh_valid(old->dst.neighbour))
+                continue;
+            dst_use_noref(&old->dst, sd->jiffies);
+            rt[i] = old;
+            ++counts.found;
+        } else if (!rules.admits(iph[i], hash[i])) {
+            ++counts.lent;
+        } else {
+            rtable* own = rt[i];
+            rtable* entry = room && rt_neigh_valid(own->dst.neighbour)
+                                ? rt_enter_like(rules.shard, own, iph[i], hash[i], rules.dev->ifindex)
+                                : nullptr;
+            if (!entry) {
+                room = false; // the full rules find out what is to be done
+                continue;
+            }
+            rt[i] = entry;
+            ++counts.entered;
+        }
+        done |= 1u << i;
+    }
+    counts.add_to(sd);
+    return done;
+}
 
 } // namespace
 
-uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, uint32_t missed,
-                             rtable** rt) {
+uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
+                             uint32_t missed, rtable** rt) {
     const burst_rules rules(sd, dev);
-    uint32_t hash[32];
-    const uint64_t seed = rules.shard->rt_hash_seed;
-    for (uint32_t m = missed; m; m &= m - 1) {
-        const auto i = unsigned(std::countr_zero(m));
-        hash[i] = rt_hash_seeded(iph[i]->daddr, iph[i]->saddr, uint32_t(dev->ifindex), seed);
+    auto each = [](uint32_t mask, auto f) {
+        for (; mask; mask &= mask - 1)
+            f(unsigned(std::countr_zero(mask)));
+    };
+    rt_hash_shard* shard = rules.shard;
+    each(missed, [&](unsigned i) {
         if (rules.lpm)
             fib_lpm_prefetch(rules.lpm, iph[i]->daddr);
         else
             fib_lookup_prefetch(*sd->nd_net, iph[i]->daddr);
-        __builtin_prefetch(rt_admit_slot(rules.shard, hash[i]), 1);
-    }
+        if (rules.thrifty)
+            __builtin_prefetch(rt_admit_slot(shard, hash[i]), 1);
+    });
     if (!rules.lpm)
         return 0;
-    uint32_t done = 0;
-    for (uint32_t m = missed; m; m &= m - 1) {
-        const auto i = unsigned(std::countr_zero(m));
-        rt[i] = rules.route(iph[i], hash[i]);
-        done |= uint32_t(rt[i] != nullptr) << i;
-    }
-    const auto n = unsigned(std::popcount(done));
-    sd->rt_stat[rt_cache_stat::missed].add(n);
-    sd->rt_stat[rt_cache_stat::in_slow_tot].add(n);
-    sd->rt_stat[rt_cache_stat::uncached].add(n);
-    return done;
+    rt_gc_ahead gc;
+    if (!rules.thrifty)
+        gc.begin(shard, entries_over(shard, unsigned(std::popcount(missed))));
+    shard->gc_ahead = gc.count;
+    uint32_t first[BURST];
+    each(missed, [&](unsigned i) {
+        first[i] = fib_lpm_first(rules.lpm, iph[i]->daddr);
+        fib_lpm_prefetch_second(rules.lpm, iph[i]->daddr, first[i]);
+    });
+    gc.heads(shard);
+    uint32_t todo = 0;
+    each(missed, [&](unsigned i) {
+        rt[i] = rules.own_entry(iph[i], fib_lpm_second(rules.lpm, iph[i]->daddr, first[i]));
+        todo |= uint32_t(rt[i] != nullptr) << i;
+    });
+    gc.chains();
+    return give_entries(rules, iph, hash, todo, rt, gc);
 }
 
 } // namespace slabfwd

@@ -269,10 +269,9 @@ rtable* ip_route_output_key_hash(net& n, flowi4* fl4, const sk_buff* skb, int* e
     uint32_t hash = rt_hash_of(shard, key);
     rtable* rt = nullptr;
     if (key_tells_all(n, fl4)) {
-        dst_entry* dst = shard->rt_hash_table[hash & shard->rt_hash_mask];
-        for (; dst && !rt_key_equal(rt_from_dst(dst)->key, key); dst = dst->rt_next)
+        rt = shard->rt_hash_table[hash & shard->rt_hash_mask].head();
+        for (; rt && !rt_key_equal(rt->key, key); rt = rt_next_in_chain(rt))
             RT_CACHE_STAT_INC(rt_cache_stat::out_hlist_search);
-        rt = dst ? rt_from_dst(dst) : nullptr;
     }
     if (!rt || !output_hit(n, rt, skb))
         return route_output_miss(n, fl4, skb, key, hash, rt, err);

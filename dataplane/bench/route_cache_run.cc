@@ -167,18 +167,20 @@ private:
         const uint32_t genid = b_.n().ipv4.rt_genid.load(std::memory_order_acquire);
         const auto iif = uint32_t(dev_->ifindex);
         uint32_t hash[BURST], missed = 0, hits = 0;
-        dst_entry** bucket[BURST];
+        rtable* first[BURST];
         for (unsigned i = 0; i < BURST; ++i) {
             hash[i] = rt_hash_seeded(iph_[i]->daddr, iph_[i]->saddr, iif, shard->rt_hash_seed);
-            bucket[i] = &shard->rt_hash_table[hash[i] & shard->rt_hash_mask];
-            __builtin_prefetch(bucket[i]);
+            __builtin_prefetch(&shard->rt_hash_table[hash[i] & shard->rt_hash_mask]);
         }
-        for (unsigned i = 0; i < BURST; ++i)
-            if (dst_entry* head = *bucket[i])
-                __builtin_prefetch(rt_from_dst(head));
+        for (unsigned i = 0; i < BURST; ++i) {
+            first[i] = shard->rt_hash_table[hash[i] & shard->rt_hash_mask].first_for(hash[i]);
+            __builtin_prefetch(first[i]);
+        }
         for (unsigned i = 0; i < BURST; ++i) {
             const rt_key key{iph_[i]->daddr, iph_[i]->saddr, uint16_t(iif), 0, 0, 0, {}};
-            rtable* rt = rt_cache_probe(shard, key, hash[i]);
+            rtable* rt = first[i];
+            while (rt && !rt_key_equal(rt->key, key))
+                rt = rt_next_in_chain(rt);
             if (!rt || rt->rt_genid != genid || !rt->plain()) {
                 missed |= 1u << i;
                 continue;
@@ -189,7 +191,7 @@ private:
         sd_.rt_stat[stat::in_hit].add(hits);
         if (missed) {
             rtable* rt[BURST];
-            missed &= ~ip_route_input_list(&sd_, dev_, iph_, missed, rt);
+            missed &= ~ip_route_input_list(&sd_, dev_, iph_, hash, missed, rt);
             for_each_bit(missed, [&](unsigned i) { miss(i); });
         }
         end_of_burst();

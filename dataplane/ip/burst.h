@@ -39,7 +39,7 @@ struct ip_burst {
     rte_mbuf** m;     ///< the receiver's array
     iphdr* iph[NET_RX_BURST];
     rtable* rt[NET_RX_BURST];
-    dst_entry** bucket[NET_RX_BURST]; ///< where the route cache would have packet i's flow
+    uint32_t hash[NET_RX_BURST]; ///< of packet i's flow in the route cache
     uint64_t hh[NET_RX_BURST][2]; ///< next hop's link header, when hooks are still to see the frame's own
     burst_exit exit[NET_RX_BURST];
 

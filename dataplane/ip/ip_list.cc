@@ -169,17 +169,18 @@ void count_ect(ip_burst& b, unsigned n, unsigned tos_of_all) {
 
 /// The route cache's buckets, for the flows of a burst.
 struct rt_buckets {
-    dst_entry** table;
+    const rt_bucket* table;
     uint32_t mask;
-    rt_hash_rule hash;
+    rt_hash_rule rule;
 
     explicit rt_buckets(const ip_burst& b)
         : table(b.sd->rt_shard->rt_hash_table), mask(b.sd->rt_shard->rt_hash_mask),
-          hash(uint16_t(b.dev->ifindex), b.sd->rt_shard->rt_hash_seed) {}
-    [[gnu::always_inline]] dst_entry** prefetch(const iphdr* iph) const {
-        dst_entry** bucket = &table[hash(iph->daddr, iph->saddr) & mask];
-        rte_prefetch0(bucket);
-        return bucket;
+          rule(uint16_t(b.dev->ifindex), b.sd->rt_shard->rt_hash_seed) {}
+    /// The hash of a packet's flow, whose bucket is on its way.
+    [[gnu::always_inline]] uint32_t prefetch(const iphdr* iph) const {
+        const uint32_t hash = rule(iph->daddr, iph->saddr);
+        rte_prefetch0(&table[hash & mask]);
+        return hash;
     }
 };
 
@@ -206,7 +207,7 @@ void ip_rcv_list(ip_burst& b) {
             padding += len - tot_len;
         }
         tos_of_all |= iph->tos;
-        b.bucket[i] = buckets.prefetch(iph);
+        b.hash[i] = buckets.prefetch(iph);
     });
     for_each_bit(b.all() & b.slow, [&](unsigned i) { b.octets -= uint64_t(b.m[i]->pkt_len) - ETH_HLEN; });
     const unsigned n = unsigned(std::popcount(b.live()));
@@ -226,6 +227,8 @@ void ip_rcv_list(ip_burst& b) {
 struct cache_question {
     uint64_t iif;     ///< iif, oif 0 and mark 0
     uint64_t current; ///< TOS 0, plain, and the generation
+    /// The entry's kind and a byte of padding lie between them.
+    static constexpr uint64_t COMPARED = ~uint64_t(0xffff0000);
 
     explicit cache_question(const ip_burst& b)
         : iif(uint16_t(b.dev->ifindex)),
@@ -234,7 +237,7 @@ struct cache_question {
         const char* key = reinterpret_cast<const char*>(&rt->key);
         const uint64_t addresses = std::rotr(load<uint64_t>(&iph->saddr), 32);
         return ((load<uint64_t>(key) ^ addresses) | (load<uint64_t>(key + 8) ^ (iif | mark << 32)) |
-                (load<uint64_t>(key + 16) ^ (current | (iph->tos & INET_DSCP_MASK)))) == 0;
+                ((load<uint64_t>(key + 16) ^ (current | (iph->tos & INET_DSCP_MASK))) & COMPARED)) == 0;
     }
 };
 static_assert(offsetof(iphdr, daddr) == offsetof(iphdr, saddr) + 4);
@@ -247,7 +250,7 @@ static_assert(offsetof(rtable, rt_genid) == 20);
     unsigned looked = 0;
     while (rt && !q.answered_by(rt, iph, mark)) {
         ++looked;
-        rt = rt->dst.rt_next ? rt_from_dst(rt->dst.rt_next) : nullptr;
+        rt = rt_next_in_chain(rt);
     }
     packet_work_seen(sd, packet_work::entries, looked + (rt != nullptr));
     *searched += looked;
@@ -258,7 +261,7 @@ static_assert(offsetof(rtable, rt_genid) == 20);
 /// forward by the tables: those come back when their entry, new or the next hop's own, is plain.
 [[gnu::noinline]] void ip_route_miss_list(ip_burst& b, uint32_t missed) {
     stage_mark(stage::route_cache);
-    const uint32_t done = ip_route_input_list(b.sd, b.dev, b.iph, missed, b.rt);
+    const uint32_t done = ip_route_input_list(b.sd, b.dev, b.iph, b.hash, missed, b.rt);
     b.slow &= ~done;
     for_each_bit(done, [&](unsigned i) { rte_prefetch0(b.rt[i]->dst.neighbour); });
     for_each_bit(missed & ~done, [&](unsigned i) {
@@ -282,13 +285,11 @@ template <bool MARKED>
 void rt_cache_list(ip_burst& b) {
     const uint32_t jiffies = uint32_t(b.sd->jiffies);
     const cache_question question(b);
-    if constexpr (MARKED) {
-        const rt_buckets buckets(b);
-        for_each_bit(b.live() & b.skbs, [&](unsigned i) { b.bucket[i] = buckets.prefetch(b.iph[i]); });
-    }
+    const rt_buckets buckets(b);
+    if constexpr (MARKED)
+        for_each_bit(b.live() & b.skbs, [&](unsigned i) { b.hash[i] = buckets.prefetch(b.iph[i]); });
     for_each_live(b, [&](unsigned i) {
-        dst_entry* head = *b.bucket[i];
-        b.rt[i] = head ? rt_from_dst(head) : nullptr;
+        b.rt[i] = buckets.table[b.hash[i] & buckets.mask].first_for(b.hash[i]);
         rte_prefetch0(b.rt[i]);
     });
     uint32_t searched = 0, missed = 0;

@@ -42,11 +42,11 @@ void enqueue_to_backlog(port& p, softnet_data& sd, unsigned cpu, rte_mbuf** m, u
         rte_ring_enqueue_burst(p.backlog[cpu], reinterpret_cast<void**>(m), n, nullptr);
     if (unlikely(done < n)) {
         sd.dev[size_t(p.dev.ifindex)].rx_dropped.add(n - done);
-        sd.drops[unsigned(skb_drop_reason::FULL_RING)].add(n - done);
+        sd.drops[unsigned(skb_drop_reason::CPU_BACKLOG)].add(n - done);
         for (unsigned i = done; i < n && unlikely(sd.drop_mon != nullptr); ++i) {
             sk_buff* skb = skb_from_mbuf(m[i]);
             skb_init(skb, &p.dev, sd.now_ns);
-            sd.drop_mon->dropped(sd.drop_mon, skb, skb_drop_reason::FULL_RING);
+            sd.drop_mon->dropped(sd.drop_mon, skb, skb_drop_reason::CPU_BACKLOG);
         }
         rte_pktmbuf_free_bulk(m + done, n - done);
     }

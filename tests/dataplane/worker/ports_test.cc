@@ -286,7 +286,7 @@ TEST(rps, frames_for_a_worker_that_does_not_come_are_dropped_and_counted) {
         x.feed(0, flow_frame(flow, uint16_t(i)));
     while (worker_turn(*x.r->workers[0], T0))
         ;
-    EXPECT_EQ(x.dropped(skb_drop_reason::FULL_RING), 1200u + 1 - 1023);
+    EXPECT_EQ(x.dropped(skb_drop_reason::CPU_BACKLOG), 1200u + 1 - 1023);
     const auto& st = x.r->workers[0]->sd->dev[size_t(x.r->ports[0]->dev.ifindex)];
     EXPECT_EQ(st.rx_dropped.get(), 1200u + 1 - 1023);
     x.turn(); // the rest is sent, or is when the router ends

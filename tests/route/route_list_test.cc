@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Misses of a burst taken together (ip_route_input_list): what they are given is what
+// ip_route_input would have given each, entries that are made like a next hop's own are the ones
+// that it would have made, and buckets stay right while all of it comes and goes.
+#include <gtest/gtest.h>
+#include <optional>
+#include <random>
+#include <tuple>
+
+#include "alloc/failslab.h"
+#include "route/fib_lpm.h"
+#include "tests/route/rt_router.h"
+
+namespace slabfwd::test {
+namespace {
+
+using S = rt_cache_stat;
+constexpr unsigned BURST = 32;
+
+/// A burst of packets from p0 that the cache has nothing plain for.
+struct misses {
+    rt_router& r;
+    iphdr header[BURST];
+    iphdr* iph[BURST];
+    uint32_t hash[BURST];
+    rtable* rt[BURST] = {};
+    unsigned count = 0;
+
+    explicit misses(rt_router& router) : r(router) {}
+    void add(be32_t src, be32_t dst, uint8_t tos = 0) {
+        iphdr& h = header[count];
+        h = iphdr{};
+        h.ihl_version = 0x45;
+        h.ttl = 64;
+        h.tos = tos;
+        h.protocol = IPPROTO_UDP_;
+        h.saddr = src;
+        h.daddr = dst;
+        iph[count] = &h;
+        hash[count] = rt_hash_of(r.shard(), key(count));
+        ++count;
+    }
+    rt_key key(unsigned i) const {
+        return rt_make_key(header[i].daddr, header[i].saddr, r.port("p0")->ifindex, 0, 0, header[i].tos);
+    }
+    uint32_t all() const { return count == BURST ? ~0u : (1u << count) - 1; }
+    /// By the list alone; then, as the pipeline does, each of the others. Returns what the list did.
+    uint32_t route() {
+        const uint32_t done = ip_route_input_list(this_softnet(), r.port("p0"), iph, hash, all(), rt);
+        for (unsigned i = 0; i < count; ++i) {
+            auto reason = skb_drop_reason::NOT_SPECIFIED;
+            if (!(done >> i & 1) &&
+                !ip_route_input_burst(this_softnet(), r.port("p0"), iph[i], &rt[i], &reason)) {
+                r.input(to_string(header[i].saddr).c_str(), to_string(header[i].daddr).c_str(), "p0",
+                        header[i].tos);
+                rt[i] = r.rt;
+            }
+        }
+        return done;
+    }
+};
+
+class route_list : public testing::Test {
+protected:
+    route_list() {
+        fib_lpm_min_nodes = 1;
+        router.emplace();
+        r().setup(R"(
+            route add 192.168.1.0/24 via 10.0.1.2
+            route add 192.168.1.128/25 via 10.0.1.3 mtu 1000
+            route add 192.168.2.0/24 via 10.0.2.2
+            route add blackhole 192.168.3.0/24
+            route add 192.168.6.0/24 via 10.0.0.3
+            route add 192.168.7.0/24 dev p2
+            route add 192.168.9.0/24 via 10.0.1.77
+        )");
+    }
+    ~route_list() override {
+        router.reset();
+        fib_lpm_min_nodes = 1024;
+    }
+    rt_router& r() { return *router; }
+    /// The next hops' own entries come with the first packets over them.
+    void warm() {
+        misses m(r());
+        for (const char* dst : {"192.168.1.1", "192.168.1.200", "192.168.2.1", "192.168.7.1"})
+            m.add(ip("10.0.0.9"), ip(dst));
+        m.route();
+    }
+    std::optional<rt_router> router;
+};
+
+TEST_F(route_list, takes_what_is_a_plain_forward_and_nothing_else) {
+    warm();
+    misses m(r());
+    m.add(ip("10.0.0.2"), ip("192.168.1.5"));
+    m.add(ip("10.0.0.2"), ip("192.168.1.129"), 0x08);
+    m.add(ip("10.0.0.2"), ip("192.168.2.5"));
+    const char* others[] = {"192.168.3.1", "192.168.6.1", "192.168.9.1", "10.0.1.7", "10.0.0.1",
+                            "10.0.1.1",    "8.8.8.8",     "224.0.0.1",   "0.1.2.3",  "127.0.0.1"};
+    for (const char* dst : others)
+        m.add(ip("10.0.0.2"), ip(dst));
+    for (const char* src : {"10.0.0.1", "10.0.1.1", "127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255"})
+        m.add(ip(src), ip("192.168.1.5"));
+    EXPECT_EQ(m.route(), 7u);
+    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.2"));
+    EXPECT_EQ(rt_nexthop(m.rt[1], m.header[1].daddr), ip("10.0.1.3"));
+    EXPECT_EQ(m.rt[1]->dst.mtu, 1000u);
+    EXPECT_EQ(m.rt[1]->key.tos, 0x08);
+    EXPECT_EQ(rt_nexthop(m.rt[2], m.header[2].daddr), ip("10.0.2.2"));
+    EXPECT_TRUE(rt_shard_is_valid(r().shard()));
+}
+
+TEST_F(route_list, an_entry_is_the_one_that_ip_route_input_makes) {
+    warm();
+    for (const char* dst : {"192.168.1.77", "192.168.1.177", "192.168.2.77"}) {
+        misses m(r());
+        m.add(ip("10.0.0.2"), ip(dst), 0x10);
+        ASSERT_EQ(m.route(), 1u);
+        const rtable a = *m.rt[0];
+        ASSERT_TRUE(a.rt_cached);
+        rt_remove(r().shard(), m.rt[0]);
+        r().burst_end();
+        r().input("10.0.0.2", dst, "p0", 0x10);
+        const rtable& b = *r().rt;
+        ASSERT_TRUE(b.rt_cached);
+        EXPECT_TRUE(a.key == b.key);
+        EXPECT_EQ(a.kind(), b.kind());
+        auto same = [](const rtable& x) {
+            return std::tuple(x.plain(), x.rt_genid, x.dst.neighbour, x.dst.dev, x.dst.mtu, x.dst.__use,
+                              x.dst.lastuse, x.dst.__refcnt, x.dst.input, x.dst.output, x.dst.ops,
+                              x.dst.expires, x.dst.obsolete, x.dst.flags, x.dst.error);
+        };
+        auto slow = [](const rtable& x) {
+            return std::tuple(x.rt_flags, x.rt_type, x.rt_is_input, x.rt_shared, x.rt_uses_gateway,
+                              x.rt_gw6, x.rt_neigh_lent, x.rt_iif, x.rt_dst, x.rt_src, x.rt_gateway,
+                              x.rt_spec_dst, x.rt_pmtu, x.rt_mtu_locked, x.rt_scope, x.fi, x.rt_table_id,
+                              x.rt_listed);
+        };
+        EXPECT_TRUE(same(a) == same(b));
+        EXPECT_TRUE(slow(a) == slow(b));
+    }
+}
+
+TEST_F(route_list, the_second_packet_of_a_flow_finds_what_the_first_entered) {
+    warm();
+    misses m(r());
+    for (unsigned i = 0; i < 4; ++i)
+        m.add(ip("10.0.0.2"), ip("192.168.1.9"));
+    const uint64_t hits = r().stat(S::in_hit), missed = r().stat(S::missed);
+    EXPECT_EQ(m.route(), 15u);
+    EXPECT_EQ(m.rt[3], m.rt[0]);
+    EXPECT_EQ(r().stat(S::in_hit) - hits, 3u);
+    EXPECT_EQ(r().stat(S::missed) - missed, 1u);
+}
+
+TEST_F(route_list, a_stale_entry_and_a_failed_neighbour_are_for_the_full_rules) {
+    warm();
+    misses m(r());
+    m.add(ip("10.0.0.2"), ip("192.168.1.9"));
+    ASSERT_EQ(m.route(), 1u);
+    rt_cache_flush(r().n);
+    EXPECT_EQ(m.route(), 0u);
+    EXPECT_TRUE(m.rt[0]->rt_genid == rt_genid(r().n)) << "decided anew";
+    m.rt[0]->dst.neighbour->nud_state.store(NUD_FAILED);
+    misses other(r());
+    other.add(ip("10.0.0.2"), ip("192.168.1.10"));
+    EXPECT_EQ(other.route(), 0u);
+    EXPECT_TRUE(!other.rt[0]->rt_cached);
+    m.rt[0]->dst.neighbour->nud_state.store(NUD_PERMANENT);
+}
+
+TEST_F(route_list, without_memory_the_packet_is_left_to_the_full_rules) {
+    warm();
+    misses m(r());
+    m.add(ip("10.0.0.2"), ip("192.168.1.9"));
+    fault_attr attr;
+    attr.only = ip_dst_cachep.get();
+    failslab_set(attr);
+    EXPECT_EQ(ip_route_input_list(this_softnet(), r().port("p0"), m.iph, m.hash, m.all(), m.rt), 0u);
+    failslab_off();
+    EXPECT_EQ(m.route(), 1u);
+}
+
+/// Flows of any kind come and go, under both rules; every burst leaves a valid shard.
+TEST_F(route_list, random_bursts) {
+    std::mt19937 rng(3);
+    for (int admission : {0, 1})
+        for (int elasticity : {8, 1}) {
+            r().n.ipv4.rt.admission = admission;
+            r().n.ipv4.rt.gc_min_interval = 0;
+            r().limits(200, 300, elasticity);
+            warm();
+            const uint64_t entered = r().stat(S::allocated);
+            for (unsigned burst = 0; burst < 600; ++burst) {
+                misses m(r());
+                for (unsigned i = 0; i < BURST; ++i)
+                    m.add(cpu_to_be32(0x0a000002 + rng() % 5),
+                          cpu_to_be32(0xc0a80100 + rng() % (burst % 7 ? 0x200 : 0x10)));
+                m.route();
+                for (unsigned i = 0; i < BURST; ++i)
+                    ASSERT_TRUE(!m.rt[i] || !m.rt[i]->rt_cached || m.rt[i]->key == m.key(i));
+                ASSERT_TRUE(rt_shard_is_valid(r().shard()));
+                // Under the kernel's rule all of a burst have room once something waits for its end.
+                const rt_hash_shard* shard = r().shard();
+                const uint32_t over = admission ? 0 : BURST;
+                ASSERT_LE(dst_entries_get_fast(&shard->ipv4_dst_ops), shard->max_size + over);
+                r().burst_end();
+                if (burst % 16 == 15)
+                    r().advance_ms(4);
+                if (burst % 100 == 99)
+                    rt_cache_flush(r().n);
+            }
+            EXPECT_GT(r().stat(S::allocated), entered + 200);
+        }
+}
+
+} // namespace
+} // namespace slabfwd::test
