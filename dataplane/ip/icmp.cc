@@ -13,6 +13,7 @@
 
 #include "dataplane/ip/ip_net.h"
 #include "route/inetpeer.h"
+#include "route/route_cache.h"
 
 namespace slabfwd {
 
@@ -140,7 +141,8 @@ void icmp_push_reply(net& n, icmp_bxm& param, const flowi4& fl4, rtable* rt, uin
                      uint8_t counted_type) {
     const unsigned len = param.head_len + param.data_len;
     sk_buff* skb = nullptr;
-    if (sizeof(iphdr) + param.replyopts.optlen + len <= 65535)
+    if (sizeof(iphdr) + param.replyopts.optlen + len <= 65535 &&
+        inetdev_valid_mtu(ipv4_mtu(&rt->dst)))
         skb = alloc_skb(len);
     if (!skb) {
         ICMP_INC_STATS(icmp_mib::OUTERRORS);
@@ -408,8 +410,8 @@ skb_drop_reason icmp_unreach(net& n, sk_buff* skb) {
     if (!n.ipv4.sysctl_icmp_ignore_bogus_error_responses &&
         inet_addr_type_dev_table(n, skb->dev, iph->daddr) == RTN_BROADCAST) {
         net_warn_ratelimited(
-            "%08x sent an invalid ICMP type %u, code %u error to a broadcast: %08x on %s",
-            be32_to_cpu(ip_hdr(skb)->saddr), icmph->type, icmph->code, be32_to_cpu(iph->daddr),
+            "IPv4: %s sent an invalid ICMP type %u, code %u error to a broadcast: %s on %s",
+            ip4_str(ip_hdr(skb)->saddr).s, icmph->type, icmph->code, ip4_str(iph->daddr).s,
             skb->dev->name);
         return NOT_DROPPED_YET;
     }
