@@ -20,13 +20,16 @@ namespace slabfwd {
 
 /// A rule in the list.
 struct fib_rule {
-    fib_rule* next = nullptr; ///< RCU
+    fib_rule* next = nullptr;    ///< RCU
+    fib_rule* ctarget = nullptr; ///< RCU; FR_ACT_GOTO: where to go on, always behind this one
     fib_net* fr_net = nullptr;
-    uint32_t pref = 0, table = 0;
+    uint32_t pref = 0, table = 0, target = 0, realms = 0;
+    uint32_t uid_start = 0, uid_end = UINT32_MAX;
+    uint64_t tun_id = 0;
     uint32_t mark = 0, mark_mask = 0;
     be32_t src{}, srcmask{}, dst{}, dstmask{};
     std::atomic<int> iifindex{0}, oifindex{0}; ///< 0: any device; -1: named, and not there now
-    int suppress_prefixlen = -1;
+    int suppress_prefixlen = -1, suppress_ifgroup = -1;
     fib_rule_port_range sport, dport;
     uint8_t action = 0, src_len = 0, dst_len = 0, tos = 0, dscp = 0, ip_proto = 0, protocol = 0;
     bool invert = false, dscp_full = false, l3mdev = false;
@@ -54,6 +57,8 @@ bool rule_selects(const fib_rule* r, const flowi4* fl4) {
         return false;
     if (r->l3mdev && !fl4->flowi4_l3mdev)
         return false;
+    if (r->tun_id || r->uid_start) // packets here came by no tunnel, and belong to root
+        return false;
     if (((fl4->saddr ^ r->src) & r->srcmask) || ((fl4->daddr ^ r->dst) & r->dstmask))
         return false;
     if (r->dscp_full ? r->dscp != (fl4->flowi4_tos & ~ECN_MASK)
@@ -69,6 +74,12 @@ uint32_t rule_table(const fib_rule* r, const flowi4* fl4) {
         return r->table;
     const net_device* vrf = dev_get_by_index(*r->fr_net->nd_net, fl4->flowi4_l3mdev);
     return vrf ? l3mdev_fib_table(vrf) : 0;
+}
+
+/// Devices are all of group 0 (default). Origin: fib4_rule_suppress.
+bool rule_suppresses(const fib_rule* r, const fib_result* res) {
+    return res->prefixlen <= r->suppress_prefixlen ||
+           (r->suppress_ifgroup == 0 && res->fi && res->nh()->fib_nh_dev);
 }
 
 /// What a rule that matched says: 0, -errno, or -EAGAIN: the next rule, please. Origin:
@@ -87,7 +98,7 @@ int rule_action(const fib_rule* r, const flowi4* fl4, fib_result* res, int flags
     const uint32_t id = rule_table(r, fl4);
     fib_table* tb = id ? fib_get_table(*r->fr_net->nd_net, id) : nullptr;
     int err = tb ? fib_one_table_lookup(tb, fl4, res, flags) : -EAGAIN;
-    if (!err && res->prefixlen <= r->suppress_prefixlen)
+    if (!err && rule_suppresses(r, res))
         return -EAGAIN;
     return err == 1 ? -EAGAIN : err;
 }
@@ -128,6 +139,9 @@ int check_config(const fib_rule_config& cfg, netlink_ext_ack* extack) {
         wrong = "Invalid prefix length";
     else if (cfg.sport.start > cfg.sport.end || cfg.dport.start > cfg.dport.end)
         wrong = "Invalid port range";
+    else if (cfg.uid_given && (cfg.uid_start == UINT32_MAX || cfg.uid_end == UINT32_MAX ||
+                               cfg.uid_start > cfg.uid_end))
+        wrong = "Invalid uid range";
     else if (cfg.l3mdev && cfg.table)
         wrong = "l3mdev and table are mutually exclusive";
     else if (cfg.iifname.size() >= IFNAMSIZ_ || cfg.oifname.size() >= IFNAMSIZ_)
@@ -147,8 +161,12 @@ fib_rule* rule_alloc(net& n, const fib_rule_config& cfg) {
     r->pref = cfg.pref;
     r->action = cfg.action;
     r->l3mdev = cfg.l3mdev;
-    if (cfg.action == FR_ACT_TO_TBL && !cfg.l3mdev)
-        r->table = cfg.table ? cfg.table : RT_TABLE_MAIN;
+    r->table = cfg.table;
+    r->target = cfg.target;
+    r->realms = cfg.realms;
+    r->tun_id = cfg.tun_id;
+    r->uid_start = cfg.uid_start;
+    r->uid_end = cfg.uid_end;
     r->invert = cfg.invert;
     r->src = cfg.src;
     r->dst = cfg.dst;
@@ -165,6 +183,7 @@ fib_rule* rule_alloc(net& n, const fib_rule_config& cfg) {
     r->sport = cfg.sport;
     r->dport = cfg.dport;
     r->suppress_prefixlen = cfg.suppress_prefixlen;
+    r->suppress_ifgroup = cfg.suppress_ifgroup;
     r->protocol = cfg.protocol;
     set_device(n, cfg.iifname, r->iifname, r->iifindex);
     set_device(n, cfg.oifname, r->oifname, r->oifindex);
@@ -183,17 +202,19 @@ bool same_range(const fib_rule_port_range& a, const fib_rule_port_range& b) {
 bool same_selector(const fib_rule* r, const fib_rule* like) {
     return (!like->src_len || (r->src_len == like->src_len && r->src == like->src)) &&
            (!like->dst_len || (r->dst_len == like->dst_len && r->dst == like->dst)) &&
-           (!like->tos || r->tos == like->tos) &&
+           (!like->realms || r->realms == like->realms) && (!like->tos || r->tos == like->tos) &&
            (!like->dscp_full || (r->dscp_full && r->dscp == like->dscp));
 }
 
-/// Is `fresh` there already, as Linux sees it: `not` is not compared, nor are addresses and TOS
-/// that the new rule does not have. Origin: rule_exists.
+/// Is `fresh` there already, as Linux sees it: `not` and where a goto goes are not compared, nor
+/// are addresses, TOS and realms that the new rule does not have. Origin: rule_exists.
 bool rule_exists(const fib_rule* r, const fib_rule* fresh) {
     return r->pref == fresh->pref && r->action == fresh->action && r->table == fresh->table &&
            r->l3mdev == fresh->l3mdev && r->mark == fresh->mark &&
            r->mark_mask == fresh->mark_mask && r->suppress_prefixlen == fresh->suppress_prefixlen &&
            !strcmp(r->iifname, fresh->iifname) && !strcmp(r->oifname, fresh->oifname) &&
+           r->suppress_ifgroup == fresh->suppress_ifgroup && r->tun_id == fresh->tun_id &&
+           r->uid_start == fresh->uid_start && r->uid_end == fresh->uid_end &&
            r->ip_proto == fresh->ip_proto && same_range(r->sport, fresh->sport) &&
            same_range(r->dport, fresh->dport) && same_selector(r, fresh);
 }
@@ -208,6 +229,9 @@ bool rule_is_meant(const fib_rule* r, const fib_rule_config& cfg) {
            (!cfg.mark || r->mark == cfg.mark) &&
            (!cfg.mark_mask || r->mark_mask == cfg.mark_mask) &&
            (cfg.suppress_prefixlen < 0 || r->suppress_prefixlen == cfg.suppress_prefixlen) &&
+           (cfg.suppress_ifgroup < 0 || r->suppress_ifgroup == cfg.suppress_ifgroup) &&
+           (!cfg.tun_id || r->tun_id == cfg.tun_id) && (!cfg.realms || r->realms == cfg.realms) &&
+           (!cfg.uid_given || (r->uid_start == cfg.uid_start && r->uid_end == cfg.uid_end)) &&
            (!cfg.ip_proto || r->ip_proto == cfg.ip_proto) &&
            (!cfg.sport.start || same_range(r->sport, cfg.sport)) &&
            (!cfg.dport.start || same_range(r->dport, cfg.dport)) &&
@@ -224,12 +248,59 @@ uint32_t default_pref(const fib_net* fn) {
     return second && second->pref ? second->pref - 1 : 0;
 }
 
+/// The first rule with this priority.
+fib_rule* rule_with_pref(const fib_net* fn, uint32_t pref) {
+    fib_rule* r = fn->rules_list;
+    while (r && r->pref < pref)
+        r = r->next;
+    return r && r->pref == pref ? r : nullptr;
+}
+
+/// Rules that go to this priority find its first rule, or none. What they hold is behind them, so
+/// that a walk ends.
+void resolve_gotos(fib_net* fn, uint32_t pref) {
+    fib_rule* target = rule_with_pref(fn, pref);
+    for (fib_rule* r = fn->rules_list; r && r->pref < pref; r = r->next)
+        if (r->action == FR_ACT_GOTO && r->target == pref && r->ctarget != target)
+            rcu_assign_pointer(r->ctarget, target);
+}
+
 void rule_insert(fib_net* fn, fib_rule* r) {
+    if (r->action == FR_ACT_GOTO)
+        r->ctarget = rule_with_pref(fn, r->target);
     fib_rule** link = &fn->rules_list;
     while (*link && (*link)->pref <= r->pref)
         link = &(*link)->next;
     r->next = *link;
     rcu_assign_pointer(*link, r);
+    resolve_gotos(fn, r->pref);
+}
+
+/// Origin: fib_nl2rule_rtnl.
+int check_goto(const fib_rule_config& cfg, uint32_t pref, netlink_ext_ack* extack) {
+    const char* wrong = nullptr;
+    if (cfg.target && cfg.action != FR_ACT_GOTO)
+        wrong = "Unexpected goto";
+    else if (!cfg.target && cfg.action == FR_ACT_GOTO)
+        wrong = "Missing goto target for action goto";
+    else if (cfg.target && cfg.target <= pref)
+        wrong = "Backward goto not supported";
+    if (!wrong)
+        return 0;
+    NL_SET_ERR_MSG(extack, wrong);
+    return -EINVAL;
+}
+
+/// A rule that looks up, and nobody says where: in a table of its own, which has no routes yet.
+/// Origin: fib_empty_table.
+int give_table(net& n, fib_rule* r) {
+    if (r->table || r->l3mdev || r->action != FR_ACT_TO_TBL)
+        return 0;
+    for (uint32_t id = 1;; ++id)
+        if (!fib_get_table(n, id)) {
+            r->table = id;
+            return fib_new_table(n, id) ? 0 : -ENOBUFS;
+        }
 }
 
 bool needs_dissection(const fib_rule* r) {
@@ -266,6 +337,14 @@ fib_rule_config config_of(const fib_rule* r) {
     cfg.sport = r->sport;
     cfg.dport = r->dport;
     cfg.suppress_prefixlen = r->suppress_prefixlen;
+    cfg.suppress_ifgroup = r->suppress_ifgroup;
+    cfg.target = r->target;
+    cfg.unresolved = r->action == FR_ACT_GOTO && !r->ctarget;
+    cfg.realms = r->realms;
+    cfg.tun_id = r->tun_id;
+    cfg.uid_start = r->uid_start;
+    cfg.uid_end = r->uid_end;
+    cfg.uid_given = r->uid_start || r->uid_end != UINT32_MAX;
     cfg.l3mdev = r->l3mdev;
     cfg.protocol = r->protocol;
     return cfg;
@@ -293,11 +372,18 @@ int fib_rules_lookup(net& n, const flowi4* flp, fib_result* res, int flags) {
     l3mdev_update_flow(n, &fl4);
     unsigned looked = 0;
     int err = -EAGAIN;
-    for (const fib_rule* r = rcu_dereference(n.ipv4.fib->rules_list); r && err == -EAGAIN;
-         r = rcu_dereference(r->next)) {
+    for (const fib_rule* r = rcu_dereference(n.ipv4.fib->rules_list); r && err == -EAGAIN;) {
         ++looked;
-        if (rule_selects(r, &fl4) != r->invert)
-            err = rule_action(r, &fl4, res, flags);
+        const fib_rule* next = rcu_dereference(r->next);
+        if (rule_selects(r, &fl4) != r->invert) {
+            if (r->action == FR_ACT_GOTO) {
+                const fib_rule* target = rcu_dereference(r->ctarget);
+                next = target ? target : next;
+            } else if (r->action != FR_ACT_NOP) {
+                err = rule_action(r, &fl4, res, flags);
+            }
+        }
+        r = next;
     }
     if (softnet_data* sd = this_softnet())
         packet_work_seen(*sd, packet_work::rules, looked);
@@ -331,11 +417,15 @@ int fib_rule_add(net& n, const fib_rule_config& cfg, bool exclusive, netlink_ext
         return -ENOBUFS;
     if (!cfg.pref_given)
         r->pref = default_pref(fn);
-    for (const fib_rule* other = fn->rules_list; exclusive && other; other = other->next)
-        if (rule_exists(other, r)) {
-            kfree(r);
-            return -EEXIST;
-        }
+    int err = check_goto(cfg, r->pref, extack);
+    for (const fib_rule* other = fn->rules_list; !err && exclusive && other; other = other->next)
+        err = rule_exists(other, r) ? -EEXIST : 0;
+    if (!err)
+        err = give_table(n, r);
+    if (err) {
+        kfree(r);
+        return err;
+    }
     if (needs_dissection(r))
         fn->fib_rules_require_fldissect.fetch_add(1, std::memory_order_relaxed);
     rule_insert(fn, r);
@@ -348,6 +438,8 @@ int fib_rule_del(net& n, const fib_rule_config& cfg, netlink_ext_ack* extack) {
     if (int err = check_config(cfg, extack))
         return err;
     fib_net* fn = n.ipv4.fib;
+    if (int err = check_goto(cfg, cfg.pref_given ? cfg.pref : default_pref(fn), extack))
+        return err;
     fib_rule** link = &fn->rules_list;
     while (*link && !rule_is_meant(*link, cfg))
         link = &(*link)->next;
@@ -355,6 +447,7 @@ int fib_rule_del(net& n, const fib_rule_config& cfg, netlink_ext_ack* extack) {
     if (!r)
         return -ENOENT;
     rcu_assign_pointer(*link, r->next);
+    resolve_gotos(fn, r->pref);
     if (needs_dissection(r))
         fn->fib_rules_require_fldissect.fetch_sub(1, std::memory_order_relaxed);
     call_rcu_free<fib_rule, rule_free>(r);

@@ -13,8 +13,8 @@
 
 namespace slabfwd {
 
-constexpr uint8_t FR_ACT_UNSPEC = 0, FR_ACT_TO_TBL = 1, FR_ACT_BLACKHOLE = 6,
-                  FR_ACT_UNREACHABLE = 7, FR_ACT_PROHIBIT = 8;
+constexpr uint8_t FR_ACT_UNSPEC = 0, FR_ACT_TO_TBL = 1, FR_ACT_GOTO = 2, FR_ACT_NOP = 3,
+                  FR_ACT_BLACKHOLE = 6, FR_ACT_UNREACHABLE = 7, FR_ACT_PROHIBIT = 8;
 
 /// A range of ports, both ends included; start 0: any.
 struct fib_rule_port_range {
@@ -27,7 +27,10 @@ struct fib_rule_config {
     uint32_t pref = 0; ///< priority
     uint8_t action = FR_ACT_TO_TBL;
     bool action_given = false; ///< deletion: compare it (a table that is given says FR_ACT_TO_TBL)
-    uint32_t table = 0;        ///< RT_TABLE_UNSPEC: main for a new rule; any for a deletion
+    uint32_t table = 0;        ///< RT_TABLE_UNSPEC: one without routes for a new rule that looks
+                               ///< up; any for a deletion
+    uint32_t target = 0;       ///< FR_ACT_GOTO: the priority to go on with; 0: none given
+    bool unresolved = false;   ///< dump: no rule has the priority `target`
     bool invert = false;       ///< `not`
     uint8_t src_len = 0, dst_len = 0;
     be32_t src{}, dst{};
@@ -39,7 +42,12 @@ struct fib_rule_config {
     uint8_t dscp = 0;       ///< shifted as in the TOS octet
     uint8_t ip_proto = 0;
     fib_rule_port_range sport, dport;
+    bool uid_given = false; ///< the owners whose packets are meant, both ends included
+    uint32_t uid_start = 0, uid_end = UINT32_MAX;
+    uint64_t tun_id = 0;         ///< of the tunnel a packet came by; 0: any
+    uint32_t realms = 0;         ///< from << 16 | to; kept and shown, nothing here counts by them
     int suppress_prefixlen = -1; ///< results of this prefix length or shorter do not count; -1: off
+    int suppress_ifgroup = -1;   ///< results out of a device of this group do not count; -1: off
     bool l3mdev = false;         ///< table of the packet's VRF
     uint8_t protocol = 0;        ///< RTPROT_*: who made it
 };

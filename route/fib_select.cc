@@ -90,6 +90,19 @@ flow_keys flow_keys_of(const flowi4* fl4) {
             .proto = fl4->flowi4_proto};
 }
 
+/// What fib_multipath_hash_fields names of k; the packet inside a tunnel is not looked at. Origin:
+/// fib_multipath_custom_hash_skb.
+flow_keys custom_keys(const flow_keys& k, uint32_t fields) {
+    constexpr uint32_t SRC_IP = 1, DST_IP = 2, IP_PROTO = 4, SRC_PORT = 16, DST_PORT = 32;
+    flow_keys to;
+    to.src = fields & SRC_IP ? k.src : 0;
+    to.dst = fields & DST_IP ? k.dst : 0;
+    to.proto = fields & IP_PROTO ? k.proto : 0;
+    to.sport = fields & SRC_PORT ? k.sport : 0;
+    to.dport = fields & DST_PORT ? k.dport : 0;
+    return to;
+}
+
 /// The gateway's neighbour, if there is one.
 const neighbour* gateway_neighbour(const fib_nh& nh) {
     const net& n = *nh.fib_nh_dev->nd_net;
@@ -200,12 +213,15 @@ void fib_select_default(const flowi4* flp, fib_result* res) {
 
 uint32_t fib_multipath_hash(net& n, const flowi4* fl4, const sk_buff* skb) {
     flow_keys k;
-    if (n.ipv4.sysctl_fib_multipath_hash_policy == 1)
+    const int policy = n.ipv4.sysctl_fib_multipath_hash_policy;
+    if (policy == 1 || policy == 3)
         k = skb ? l4_keys(skb) : flow_keys_of(fl4);
     else if (skb)
         k = l3_keys(skb);
     else
         k = {.src = fl4->saddr.raw, .dst = fl4->daddr.raw};
+    if (policy == 3)
+        k = custom_keys(k, uint32_t(n.ipv4.sysctl_fib_multipath_hash_fields));
     uint32_t h = flow_hash(k, n.ipv4.fib->fib_hash_seed);
     if (fl4 && fl4->flowi4_multipath_hash)
         h = uint32_t(mix64(uint64_t(fl4->flowi4_multipath_hash) << 32 | h) >> 33);

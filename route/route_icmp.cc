@@ -55,7 +55,7 @@ int ip4_dst_hoplimit(net& n, const dst_entry* dst) {
 // ---- errors
 
 int ip_rt_bug(sk_buff* skb) {
-    net_warn_ratelimited("ip_rt_bug: %s -> %s, %s", ip4_str(ip_hdr(skb)->saddr).s,
+    net_warn_ratelimited("IPv4: ip_rt_bug: %s -> %s, %s", ip4_str(ip_hdr(skb)->saddr).s,
                          ip4_str(ip_hdr(skb)->daddr).s, skb->dev ? skb->dev->name : "?");
     kfree_skb_reason(skb, skb_drop_reason::NOT_SPECIFIED);
     return 0;
@@ -193,7 +193,7 @@ void ip_rt_send_redirect(sk_buff* skb) {
         peer->rate_last = jiffies();
     }
     if (verdict == redirect::send_last && IN_DEV_LOG_MARTIANS(in_dev))
-        net_warn_ratelimited("host %s/if%d ignores redirects for %s to %s", ip4_str(saddr).s,
+        net_warn_ratelimited("IPv4: host %s/if%d ignores redirects for %s to %s", ip4_str(saddr).s,
                              skb->skb_iif, ip4_str(daddr).s, ip4_str(gw).s);
 }
 
@@ -328,7 +328,8 @@ void ip_rt_redirect(sk_buff* skb, be32_t old_gw, be32_t daddr, be32_t saddr, uin
         return;
     if (!redirect_believed(n, in_dev, old_gw, new_gw)) {
         if (IN_DEV_LOG_MARTIANS(in_dev))
-            net_warn_ratelimited("Redirect from %s on %s about %s ignored, advised path = %s -> %s",
+            net_warn_ratelimited("IPv4: Redirect from %s on %s about %s ignored\n"
+                                 "  Advised path = %s -> %s",
                                  ip4_str(old_gw).s, dev->name, ip4_str(new_gw).s, ip4_str(saddr).s,
                                  ip4_str(daddr).s);
         return;

@@ -6,7 +6,9 @@
 // entry to rt_entry_for. Threads: on any slot, for packets of that slot, under RCU. Origin:
 // net/ipv4/route.c of 6.18 for every decision, of 2.6.32 for the look-up in the cache and its
 // counters.
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 
 #include "neigh/packet_work.h"
 #include "route/fib_rules.h"
@@ -22,18 +24,31 @@ int IN_DEV_MFORWARD(const in_device* d) {
     return devconf_all(d).mc_forwarding && d->cnf.mc_forwarding;
 }
 
+// Whose frame it was: the link header, in hexadecimal.
+void log_link_header(const rt_input& in) {
+    if (!in.skb || !in.dev->hard_header_len ||
+        in.skb->mac_header + unsigned(in.dev->hard_header_len) > in.skb->network_header)
+        return;
+    char line[64 + 3 * 32];
+    int at = snprintf(line, sizeof line, "ll header: 00000000:");
+    for (unsigned i = 0; i < std::min<unsigned>(in.dev->hard_header_len, 16); ++i)
+        at += snprintf(line + at, sizeof line - unsigned(at), " %02x", skb_mac_header(in.skb)[i]);
+    log_sink(line);
+}
+
 // A source that cannot be: logged where asked for (RFC 1812). Origin: ip_handle_martian_source.
 void ip_handle_martian_source(const rt_input& in, const in_device* in_dev) {
     RT_CACHE_STAT_INC(rt_cache_stat::in_martian_src);
-    if (IN_DEV_LOG_MARTIANS(in_dev))
-        net_warn_ratelimited("martian source %s from %s, on dev %s", ip4_str(in.daddr).s,
-                             ip4_str(in.saddr).s, in.dev->name);
+    if (IN_DEV_LOG_MARTIANS(in_dev) &&
+        net_warn_ratelimited("IPv4: martian source %s from %s, on dev %s", ip4_str(in.daddr).s,
+                             ip4_str(in.saddr).s, in.dev->name))
+        log_link_header(in);
 }
 
 void ip_handle_martian_destination(const rt_input& in, const in_device* in_dev) {
     RT_CACHE_STAT_INC(rt_cache_stat::in_martian_dst);
     if (IN_DEV_LOG_MARTIANS(in_dev))
-        net_warn_ratelimited("martian destination %s from %s, dev %s", ip4_str(in.daddr).s,
+        net_warn_ratelimited("IPv4: martian destination %s from %s, dev %s", ip4_str(in.daddr).s,
                              ip4_str(in.saddr).s, in.dev->name);
 }
 

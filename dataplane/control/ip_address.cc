@@ -125,7 +125,7 @@ bool collect(command& c, std::span<const argument> args, bool deletion, ifa_conf
     cfg->scope_given = scope;
     if (const argument* label = find_argument(args, A_LABEL)) {
         if (label->word.size() >= IFNAMSIZ_)
-            return c.answers(-ERANGE, label->word);
+            return c.answers(-ERANGE, label->word, "Attribute failed policy validation");
         cfg->label = label->word;
     }
     if (const argument* metric = find_argument(args, A_METRIC))
@@ -200,10 +200,7 @@ struct address_filter {
 
     bool selective() const { return to || label || by_scope || flag_mask; }
     bool wants(const in_ifaddr* ifa) const {
-        if (to &&
-            (to->prefix.bitlen > ifa->ifa_prefixlen && to->prefix.bitlen != 32
-                 ? true
-                 : bool((ifa->ifa_local ^ to->prefix.addr) & inet_make_mask(to->prefix.bitlen))))
+        if (to && (ifa->ifa_local ^ to->prefix.addr) & inet_make_mask(to->prefix.bitlen))
             return false;
         if (label && fnmatch(label->word.c_str(), ifa->ifa_label, 0) != 0)
             return false;

@@ -4,6 +4,7 @@
 // Threads: control thread under rtnl. Origin: iproute2's ip/iprule.c.
 #include <cerrno>
 #include <optional>
+#include <tuple>
 
 #include "dataplane/control/ip_commands.h"
 #include "dataplane/control/values.h"
@@ -24,12 +25,18 @@ enum rule_key {
     U_FWMARK,
     U_TABLE,
     U_SUPPRESS,
+    U_SUPPRESS_GROUP,
     U_IIF,
     U_OIF,
     U_PROTO,
     U_IPPROTO,
     U_SPORT,
     U_DPORT,
+    U_UIDRANGE,
+    U_TUN_ID,
+    U_REALMS,
+    U_GOTO,
+    U_NAT,
     U_TYPE,
     U_L3MDEV
 };
@@ -51,14 +58,22 @@ constexpr keyword modify_keywords[] = {
     {"suppress_prefixlength", true, takes::u32, U_SUPPRESS, "NUMBER",
      "suppress_prefixlength value is invalid\n"},
     {"sup_pl", true, takes::u32, U_SUPPRESS, "NUMBER", "suppress_prefixlength value is invalid\n"},
+    {"suppress_ifgroup", true, takes::word, U_SUPPRESS_GROUP, "GROUP"},
+    {"sup_group", true, takes::word, U_SUPPRESS_GROUP, "GROUP"},
     {"dev", true, takes::word, U_IIF, "DEVICE"},
     {"iif", true, takes::word, U_IIF, "DEVICE"},
     {"oif", true, takes::word, U_OIF, "DEVICE"},
     {"l3mdev", true, takes::nothing, U_L3MDEV, nullptr},
+    {"uidrange", true, takes::word, U_UIDRANGE, "NUMBER-NUMBER"},
+    {"tun_id", true, takes::word, U_TUN_ID, "TUN_ID"},
+    {"realms", false, takes::word, U_REALMS, "[SRCREALM/]DSTREALM"},
+    {"goto", true, takes::word, U_GOTO, "NUMBER"},
+    {"nat", false, takes::word, U_NAT, "ADDRESS"},
+    {"map-to", false, takes::word, U_NAT, "ADDRESS"},
     {"ipproto", true, takes::ipproto, U_IPPROTO, "PROTOCOL", "Invalid \"ipproto\" value\n"},
     {"sport", true, takes::port_range, U_SPORT, "PORT[-PORT]", "invalid port range\n"},
-    {"dport", true, takes::port_range, U_DPORT, "PORT[-PORT]", "invalid port range\n"},
-    {"type", true, takes::word, U_TYPE, "{ blackhole | unreachable | prohibit }", nullptr,
+    {"dport", true, takes::port_range, U_DPORT, "PORT[-PORT]", "invalid dport range\n"},
+    {"type", true, takes::word, U_TYPE, "{ blackhole | unreachable | prohibit | nop }", nullptr,
      KEY_BARE},
 };
 
@@ -74,6 +89,7 @@ constexpr keyword show_keywords[] = {
     {"dev", true, takes::word, U_IIF, "DEVICE"},
     {"oif", true, takes::word, U_OIF, "DEVICE"},
     {"l3mdev", true, takes::nothing, U_L3MDEV, nullptr},
+    {"uidrange", true, takes::word, U_UIDRANGE, "NUMBER-NUMBER"},
     {"table", false, takes::table, U_TABLE, "TABLE_ID", "table id value is invalid\n"},
     {"lookup", true, takes::table, U_TABLE, "TABLE_ID", "table id value is invalid\n"},
     {"protocol", false, takes::protocol, U_PROTO, "RTPROTO", "\"protocol\" value is invalid\n"},
@@ -82,25 +98,89 @@ constexpr keyword show_keywords[] = {
 };
 
 bool take_type(command& c, const argument& a, fib_rule_config* cfg) {
-    if (a.word == "goto" || a.word == "nop" || a.word == "nat" || a.word == "map-to")
-        return c.unsupported(a.word,
-                             fmt::format("Rules of type \"{}\" are not taken here", a.word));
+    cfg->action_given = true;
+    if (a.word == "nop") {
+        cfg->action = FR_ACT_NOP;
+        return true;
+    }
+    if (a.word == "goto")
+        return c.incomplete(a.word);
     auto type = route_type_number(a.word);
     if (!type)
         return c.fail(
             255, a.word,
             fmt::format("Error: argument \"{}\" is wrong: Failed to parse rule type\n", a.word));
-    if (*type != RTN_BLACKHOLE && *type != RTN_UNREACHABLE && *type != RTN_PROHIBIT &&
-        *type != RTN_UNICAST)
-        return c.answers(-EINVAL, a.word);
-    cfg->action = *type; // RTN_* and FR_ACT_* agree in these
+    cfg->action = *type; // RTN_* and FR_ACT_* are numbered alike
+    return true;
+}
+
+bool take_goto(command& c, const argument& a, fib_rule_config* cfg) {
+    const auto target = parse_number(a.word, UINT32_MAX);
+    if (!target)
+        return c.wrong(a.word, "invalid target\n");
+    cfg->action = FR_ACT_GOTO;
     cfg->action_given = true;
+    cfg->target = uint32_t(*target);
+    return true;
+}
+
+bool take_group(command& c, const argument& a, fib_rule_config* cfg) {
+    const auto group = a.word == "default" ? 0 : parse_number(a.word, UINT32_MAX);
+    if (!group)
+        return c.wrong(a.word, "Invalid \"suppress_ifgroup\" value\n");
+    cfg->suppress_ifgroup = int(*group);
+    return true;
+}
+
+std::optional<std::pair<uint32_t, uint32_t>> uid_range(const std::string& word) {
+    const size_t dash = word.find('-');
+    if (dash == word.npos)
+        return {};
+    const auto start = parse_number(word.substr(0, dash), UINT32_MAX, 10);
+    const auto end = parse_number(word.substr(dash + 1), UINT32_MAX, 10);
+    if (!start || !end)
+        return {};
+    return std::pair(uint32_t(*start), uint32_t(*end));
+}
+
+bool take_uid_range(command& c, const argument& a, fib_rule_config* cfg) {
+    const auto range = uid_range(a.word);
+    if (!range)
+        return c.wrong(a.word, "invalid UID range\n");
+    cfg->uid_given = true;
+    std::tie(cfg->uid_start, cfg->uid_end) = *range;
+    return true;
+}
+
+std::optional<uint32_t> realm_number(std::string_view word) {
+    if (word == "cosmos")
+        return 0;
+    const auto n = parse_number(word, 255);
+    return n ? std::optional(uint32_t(*n)) : std::nullopt;
+}
+
+/// `to`, or `from/to`; a `to` that is not there is 0.
+bool take_realms(command& c, const argument& a, fib_rule_config* cfg) {
+    const size_t slash = a.word.find('/');
+    if (slash == a.word.npos) {
+        const auto raw = parse_number(a.word, UINT32_MAX);
+        const auto to = a.word == "cosmos" ? std::optional(uint64_t(0)) : raw;
+        cfg->realms = uint32_t(to.value_or(0));
+        return to || c.wrong(a.word, "invalid realms\n");
+    }
+    const std::string right = a.word.substr(slash + 1);
+    const auto from = realm_number(a.word.substr(0, slash));
+    const auto to = right.empty() ? std::optional(0u) : realm_number(right);
+    if (!from || !to)
+        return c.wrong(a.word, "invalid realms\n");
+    cfg->realms = *from << 16 | *to;
     return true;
 }
 
 bool take_name(command& c, const argument& a, std::string* to) {
     if (a.word.size() >= IFNAMSIZ_ || a.word.empty() || a.word.find('/') != std::string::npos)
-        return c.wrong(a.word, fmt::format("\"{}\" not a valid ifname", a.key->name));
+        return c.wrong(a.word, fmt::format("{} not a valid ifname",
+                                           a.key->id == U_IIF ? "\"iif\"/\"dev\"" : "\"oif\""));
     *to = a.word;
     return true;
 }
@@ -166,6 +246,21 @@ bool take_word(command& c, const argument& a, fib_rule_config* cfg) {
     case U_L3MDEV:
         cfg->l3mdev = true;
         return true;
+    case U_SUPPRESS_GROUP:
+        return take_group(c, a, cfg);
+    case U_UIDRANGE:
+        return take_uid_range(c, a, cfg);
+    case U_TUN_ID: {
+        const auto id = parse_number(a.word, UINT64_MAX);
+        cfg->tun_id = id.value_or(0);
+        return id || c.wrong(a.word, "\"tun_id\" value is invalid\n");
+    }
+    case U_REALMS:
+        return take_realms(c, a, cfg);
+    case U_GOTO:
+        return take_goto(c, a, cfg);
+    case U_NAT:
+        return c.unsupported(a.word, "Rules that translate addresses are not taken here");
     case U_TYPE:
         return take_type(c, a, cfg);
     }
@@ -185,7 +280,9 @@ bool rule_add(command& c, std::span<const argument> args) {
     fib_rule_config cfg;
     if (!build(c, args, &cfg))
         return false;
-    if (!cfg.table && cfg.action == FR_ACT_TO_TBL && !cfg.l3mdev)
+    if (cfg.l3mdev && cfg.table)
+        return c.fail(22, args[0].word, "table can not be specified for l3mdev rules\n");
+    if (!cfg.action_given && !cfg.l3mdev)
         cfg.table = RT_TABLE_MAIN;
     netlink_ext_ack extack;
     int err = fib_rule_add(c.n, cfg, true, &extack);
@@ -217,8 +314,11 @@ std::vector<fib_rule_config> all_rules(net& n) {
     return rules;
 }
 
-bool same_prefix(const argument& a, be32_t addr, uint8_t len) {
-    return a.prefix.bitlen == len && a.prefix.addr == addr;
+/// Is the rule's address in the prefix asked for? A rule that has none passes only without bits.
+bool lies_within(const argument& a, be32_t addr, uint8_t len) {
+    const uint8_t bits = a.prefix.bitlen;
+    const uint32_t mask = bits ? UINT32_MAX << (32 - bits) : 0;
+    return !bits || (len && !((be32_to_cpu(addr) ^ be32_to_cpu(a.prefix.addr)) & mask));
 }
 
 bool wants(std::span<const argument> filter, const fib_rule_config& r) {
@@ -253,11 +353,14 @@ bool wants(std::span<const argument> filter, const fib_rule_config& r) {
         case U_PROTO:
             ok = r.protocol == a.number;
             break;
+        case U_UIDRANGE:
+            ok = r.uid_given && uid_range(a.word) == std::pair(r.uid_start, r.uid_end);
+            break;
         case U_FROM:
-            ok = same_prefix(a, r.src, r.src_len);
+            ok = lies_within(a, r.src, r.src_len);
             break;
         case U_TO:
-            ok = same_prefix(a, r.dst, r.dst_len);
+            ok = lies_within(a, r.dst, r.dst_len);
             break;
         }
         if (!ok)
@@ -317,26 +420,62 @@ void print_selector(printer& p, const command& c, const fib_rule_config& r) {
     device("oif", r.oifname, r.oif_detached);
     if (r.l3mdev)
         p.field("l3mdev", nullptr, " lookup [l3mdev-table]");
+    if (r.uid_given) {
+        p.json_field("uid_start", r.uid_start);
+        p.json_field("uid_end", r.uid_end);
+        p.text(" uidrange {}-{}", r.uid_start, r.uid_end);
+    }
     if (r.ip_proto)
         p.field("ipproto", ipproto_name(r.ip_proto), " ipproto {}", ipproto_name(r.ip_proto));
     print_ports(p, "sport", r.sport);
     print_ports(p, "dport", r.dport);
+    if (r.tun_id)
+        p.field("tun_id", r.tun_id, " tun_id {}", r.tun_id);
+}
+
+std::string realm_name(uint32_t realm) {
+    return realm ? fmt::format("{}", realm) : "cosmos";
+}
+
+/// What the rule does with a packet that it selects.
+void print_action(printer& p, const command& c, const fib_rule_config& r) {
+    if (r.table) {
+        std::string table = table_name(r.table, c.opt.numeric);
+        p.field("table", table, " lookup {}", table);
+        if (r.suppress_prefixlen != -1)
+            p.field("suppress_prefixlen", r.suppress_prefixlen, " suppress_prefixlength {}",
+                    r.suppress_prefixlen);
+        if (r.suppress_ifgroup != -1) {
+            std::string group = r.suppress_ifgroup || c.opt.numeric
+                                    ? fmt::format("{}", r.suppress_ifgroup)
+                                    : "default";
+            p.field("suppress_ifgroup", group, " suppress_ifgroup {}", group);
+        }
+    }
+    if (r.realms) {
+        const std::string from = realm_name(r.realms >> 16), to = realm_name(r.realms & 0xffff);
+        if (r.realms >> 16)
+            p.json_field("flow_from", from);
+        p.json_field("flow_to", to);
+        p.text(" realms {}", r.realms >> 16 ? from + "/" + to : to);
+    }
+    if (r.action == FR_ACT_GOTO) {
+        p.field("goto", r.target, " goto {}", r.target);
+        if (r.unresolved)
+            p.field("unresolved", nullptr, " [unresolved]");
+    } else if (r.action == FR_ACT_NOP) {
+        p.field("nop", nullptr, " nop");
+    } else if (r.action != FR_ACT_TO_TBL) {
+        std::string action = route_type_name(r.action, c.opt.numeric);
+        p.field("action", action, " {}", action);
+    }
 }
 
 void print_rule(printer& p, const command& c, const fib_rule_config& r) {
     p.begin();
     p.field("priority", r.pref, "{}:\t", r.pref);
     print_selector(p, c, r);
-    if (r.action == FR_ACT_TO_TBL && !r.l3mdev) {
-        std::string table = table_name(r.table, c.opt.numeric);
-        p.field("table", table, " lookup {}", table);
-        if (r.suppress_prefixlen != -1)
-            p.field("suppress_prefixlen", r.suppress_prefixlen, " suppress_prefixlength {}",
-                    r.suppress_prefixlen);
-    } else if (r.action != FR_ACT_TO_TBL) {
-        std::string action = route_type_name(r.action, c.opt.numeric);
-        p.field("action", action, " {}", action);
-    }
+    print_action(p, c, r);
     if (c.opt.details || (r.protocol > RTPROT_BOOT))
         if (c.opt.details || r.protocol != RTPROT_KERNEL)
             p.field("protocol", protocol_name(r.protocol, c.opt.numeric), " proto {}",

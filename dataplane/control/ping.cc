@@ -108,6 +108,10 @@ void send_echo(void* info) {
         r.err = -ENETUNREACH;
     if (!rt)
         return;
+    if (!inetdev_valid_mtu(ipv4_mtu(&rt->dst))) {
+        r.err = -ENETUNREACH;
+        return;
+    }
     if (rt->rt_flags & RTCF_BROADCAST && !r.o->broadcast) {
         r.err = -EACCES;
         return;

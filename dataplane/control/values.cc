@@ -109,6 +109,21 @@ bool parse_split(std::string_view word, char at, uint64_t max, uint64_t* low, ui
     return true;
 }
 
+bool parse_mark(command& c, const std::string& word, const char* wrong, argument* a) {
+    const size_t cut = word.find('/');
+    const auto mark = parse_number(word.substr(0, cut), UINT32_MAX);
+    if (!mark)
+        return c.wrong(word.substr(0, cut), wrong);
+    const std::string rest = cut == word.npos ? "" : word.substr(cut + 1);
+    const auto mask =
+        cut == word.npos ? std::optional<uint64_t>(UINT32_MAX) : parse_number(rest, UINT32_MAX);
+    if (!mask)
+        return c.wrong(rest, "fwmask value is invalid\n");
+    a->number = *mark;
+    a->high = *mask;
+    return true;
+}
+
 bool parse_gateway(command& c, const std::string& word, argument* a) {
     auto v = parse_prefix(word);
     if (!v || v->has_len)
@@ -292,14 +307,13 @@ bool parse_value(command& c, const keyword& key, const std::string& word, bool f
         a->number = word == "on";
         return true;
     case takes::port_range:
-        return (parse_split(word, '-', UINT16_MAX, &a->number, &a->high, &two)) ||
-               c.wrong(word, key.wrong);
-    case takes::mark:
-        if (!parse_split(word, '/', UINT32_MAX, &a->number, &a->high, &two))
+        if (!parse_split(word, '-', UINT32_MAX, &a->number, &a->high, &two))
             return c.wrong(word, key.wrong);
-        if (!two)
-            a->high = UINT32_MAX;
+        a->number &= UINT16_MAX; // read as 16 bits, what is over is lost
+        a->high &= UINT16_MAX;
         return true;
+    case takes::mark:
+        return parse_mark(c, word, key.wrong, a);
     default:
         break;
     }

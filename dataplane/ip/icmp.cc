@@ -13,6 +13,7 @@
 
 #include "dataplane/ip/ip_net.h"
 #include "route/inetpeer.h"
+#include "route/route_cache.h"
 
 namespace slabfwd {
 
@@ -140,7 +141,8 @@ void icmp_push_reply(net& n, icmp_bxm& param, const flowi4& fl4, rtable* rt, uin
                      uint8_t counted_type) {
     const unsigned len = param.head_len + param.data_len;
     sk_buff* skb = nullptr;
-    if (sizeof(iphdr) + param.replyopts.optlen + len <= 65535)
+    if (sizeof(iphdr) + param.replyopts.optlen + len <= 65535 &&
+        inetdev_valid_mtu(ipv4_mtu(&rt->dst)))
         skb = alloc_skb(len);
     if (!skb) {
         ICMP_INC_STATS(icmp_mib::OUTERRORS);
@@ -231,6 +233,11 @@ be32_t icmp_error_source(net& n, const sk_buff* skb_in) {
     return {};
 }
 
+/// What the packet came by; one made here goes by its route. Origin: icmp_get_route_lookup_dev.
+net_device* icmp_get_route_lookup_dev(const sk_buff* skb) {
+    return skb->dev ? skb->dev : skb->dst ? skb->dst->dev : nullptr;
+}
+
 rtable* icmp_route_lookup(net& n, flowi4* fl4, const sk_buff* skb_in, be32_t saddr, uint8_t tos,
                           uint32_t mark, const icmp_bxm& param) {
     fl4->daddr = param.replyopts.srr ? param.replyopts.faddr : ip_hdr(skb_in)->saddr;
@@ -238,7 +245,7 @@ rtable* icmp_route_lookup(net& n, flowi4* fl4, const sk_buff* skb_in, be32_t sad
     fl4->flowi4_mark = mark;
     fl4->flowi4_tos = tos & INET_DSCP_MASK;
     fl4->flowi4_proto = IPPROTO_ICMP_;
-    fl4->flowi4_oif = l3mdev_master_ifindex(skb_in->dev);
+    fl4->flowi4_oif = l3mdev_master_ifindex(icmp_get_route_lookup_dev(skb_in));
     int err;
     rtable* rt = ip_route_output_key_hash(n, fl4, skb_in, &err);
     if (!rt)
@@ -271,7 +278,7 @@ void icmp_out_count(uint8_t type) {
 }
 
 void icmp_send(sk_buff* skb_in, int type, int code, be32_t info) {
-    net_device* in = skb_in->dev ? skb_in->dev : skb_in->dst ? skb_in->dst->dev : nullptr;
+    net_device* in = icmp_get_route_lookup_dev(skb_in);
     if (!in || skb_in->rt_type == RTN_UNSPEC) // never had a route
         return;
     net& n = dev_net(in);
@@ -408,8 +415,8 @@ skb_drop_reason icmp_unreach(net& n, sk_buff* skb) {
     if (!n.ipv4.sysctl_icmp_ignore_bogus_error_responses &&
         inet_addr_type_dev_table(n, skb->dev, iph->daddr) == RTN_BROADCAST) {
         net_warn_ratelimited(
-            "%08x sent an invalid ICMP type %u, code %u error to a broadcast: %08x on %s",
-            be32_to_cpu(ip_hdr(skb)->saddr), icmph->type, icmph->code, be32_to_cpu(iph->daddr),
+            "IPv4: %s sent an invalid ICMP type %u, code %u error to a broadcast: %s on %s",
+            ip4_str(ip_hdr(skb)->saddr).s, icmph->type, icmph->code, ip4_str(iph->daddr).s,
             skb->dev->name);
         return NOT_DROPPED_YET;
     }

@@ -40,6 +40,11 @@ int ip_finish_output2(net& n, sk_buff* skb);
 /// Own packet with a complete header and a route: length, checksum, LOCAL_OUT, dst_output.
 int ip_local_out(net& n, sk_buff* skb);
 int __ip_local_out(net& n, sk_buff* skb);
+/// The least mtu that a route may have for packets made here; through others none are made.
+constexpr uint32_t IPV4_MIN_MTU = 68;
+inline bool inetdev_valid_mtu(uint32_t mtu) {
+    return mtu >= IPV4_MIN_MTU;
+}
 /// Header in front of data (transport header already there) and away: for ICMP, RST, ping.
 /// fl4 carries the final addresses; opt may be null; ttl 0: the default. df: sets IP_DF. Counts skb
 /// as originated. The route is to opt->faddr when opt has a source route.

@@ -161,8 +161,7 @@ int ip_build_and_send_pkt(net& n, sk_buff* skb, rtable* rt, const flowi4& fl4, u
     iph->saddr = fl4.saddr;
     iph->daddr = optlen && opt->srr ? opt->faddr : fl4.daddr;
     skb->mark = fl4.flowi4_mark;
-    skb_rtable_set(skb, rt);
-    skb->dev = rt->dst.dev;
+    skb_rtable_set(skb, rt); // no device until ip_output: it came in by none
     ip_select_ident(n, skb);
     if (optlen)
         ip_options_build(n, skb, opt, optdata, fl4.daddr, rt);
@@ -295,10 +294,12 @@ int ip_do_fragment(net& n, sk_buff* skb, uint32_t mtu, int (*output)(net&, sk_bu
     unsigned hlen = ip_hdrlen(skb);
     if (cb->frag_max_size && cb->frag_max_size < mtu)
         mtu = cb->frag_max_size;
-    if (mtu <
-        hlen + 8) // not one unit of data would fit (a route's mtu may be as small as it likes)
+    // A route's mtu may be as small as it likes. Below a header's length the difference wraps, as
+    // the kernel's does: the packet leaves in one piece. Room for no unit of data would never end.
+    const unsigned room = mtu - hlen;
+    if (room < 8)
         return ip_fragment_failed(skb, PKT_TOO_BIG, -EMSGSIZE);
-    ip_frag_state state = ip_frag_init(skb, hlen, mtu - hlen);
+    ip_frag_state state = ip_frag_init(skb, hlen, room);
     cb->flags |= IPSKB_FRAG_COMPLETE;
     trace_packet(skb, "ip_do_fragment %u bytes, mtu %u", skb_len(skb), mtu);
     while (state.left) {

@@ -73,7 +73,7 @@ void tcp_v4_send_reply(net& n, const sk_buff* skb, tcphdr rep) {
     fl4.flowi4_oif = l3mdev_master_ifindex(skb->dev);
     int err;
     rtable* rt = ip_route_output_key(n, &fl4, &err);
-    sk_buff* out = rt ? alloc_skb(sizeof rep) : nullptr;
+    sk_buff* out = rt && inetdev_valid_mtu(ipv4_mtu(&rt->dst)) ? alloc_skb(sizeof rep) : nullptr;
     if (!out)
         return;
     rep.check.raw = csum_tcpudp_magic(fl4.saddr, iph->saddr, sizeof rep, IPPROTO_TCP_,

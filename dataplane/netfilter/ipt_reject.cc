@@ -117,7 +117,6 @@ void nf_send_reset(xt_action_param& par) {
     skb_rtable_set(reset, skb_rtable(skb));
     if (ip_route_me_harder(*par.n, reset, RTN_UNSPEC) || skb_len(reset) > ipv4_mtu(reset->dst))
         return consume_skb(reset); // never was on its way
-    reset->dev = reset->dst->dev;
     BALANCE_INC(balance_stat::originated);
     ip_local_out(*par.n, reset);
 }

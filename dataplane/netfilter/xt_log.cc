@@ -46,34 +46,38 @@ struct log_source {
     const void* get(unsigned offset, unsigned len, void* buf) const {
         return xt_header_pointer(par, at + offset, len, buf);
     }
-    unsigned left(unsigned offset) const {
-        return par.len > at + offset ? par.len - at - offset : 0;
-    }
+    /// Wraps below zero where a quoted header says to be longer than what is there: so does the
+    /// kernel's, and so the line reads.
+    unsigned left(unsigned offset) const { return par.len - at - offset; }
 };
 
-void dump_options(log_buf& m, const log_source& s, unsigned offset, unsigned len) {
+/// False, and this text, where they are not all there.
+bool dump_options(log_buf& m, const log_source& s, unsigned offset, unsigned len,
+                  const char* truncated) {
     uint8_t buf[60];
     auto* opt = static_cast<const uint8_t*>(s.get(offset, len, buf));
     if (!opt) {
-        m.add("TRUNCATED");
-        return;
+        m.add("%s", truncated);
+        return false;
     }
     m.add("OPT (");
     for (unsigned i = 0; i < len; ++i)
         m.add("%02X", opt[i]);
     m.add(") ");
+    return true;
 }
 
+/// The next two: false when the header is not all there, and the line ends here.
 /// Origin: nf_log_dump_tcp_header.
-void dump_tcp(log_buf& m, const log_source& s, bool fragment, unsigned offset, uint8_t flags) {
+bool dump_tcp(log_buf& m, const log_source& s, bool fragment, unsigned offset, uint8_t flags) {
     m.add("PROTO=TCP ");
     if (fragment)
-        return;
+        return true;
     tcphdr buf;
     auto* th = static_cast<const tcphdr*>(s.get(offset, sizeof buf, &buf));
     if (!th) {
         m.add("INCOMPLETE [%u bytes] ", s.left(offset));
-        return;
+        return false;
     }
     m.add("SPT=%u DPT=%u ", be16_to_cpu(th->source), be16_to_cpu(th->dest));
     if (flags & XT_LOG_TCPSEQ)
@@ -90,27 +94,28 @@ void dump_tcp(log_buf& m, const log_source& s, bool fragment, unsigned offset, u
         if (th->flags & f.bit)
             m.add("%s", f.name);
     m.add("URGP=%u ", be16_to_cpu(th->urg_ptr));
-    if ((flags & XT_LOG_TCPOPT) && th->hdr_len() > sizeof(tcphdr))
-        dump_options(m, s, offset + unsigned(sizeof(tcphdr)),
-                     th->hdr_len() - unsigned(sizeof(tcphdr)));
+    return !(flags & XT_LOG_TCPOPT) || th->hdr_len() <= sizeof(tcphdr) ||
+           dump_options(m, s, offset + unsigned(sizeof(tcphdr)),
+                        th->hdr_len() - unsigned(sizeof(tcphdr)), "OPT (TRUNCATED)");
 }
 
 /// Origin: nf_log_dump_udp_header.
-void dump_udp(log_buf& m, const log_source& s, const char* name, bool fragment, unsigned offset) {
+bool dump_udp(log_buf& m, const log_source& s, const char* name, bool fragment, unsigned offset) {
     m.add("PROTO=%s ", name);
     if (fragment)
-        return;
+        return true;
     udphdr buf;
     auto* uh = static_cast<const udphdr*>(s.get(offset, sizeof buf, &buf));
     if (!uh) {
         m.add("INCOMPLETE [%u bytes] ", s.left(offset));
-        return;
+        return false;
     }
     m.add("SPT=%u DPT=%u LEN=%u ", be16_to_cpu(uh->source), be16_to_cpu(uh->dest),
           be16_to_cpu(uh->len));
+    return true;
 }
 
-void dump_packet(log_buf& m, const log_source& s, uint8_t flags, bool inner);
+bool dump_packet(log_buf& m, const log_source& s, uint8_t flags, bool inner);
 
 /// Bytes of an ICMP message without which it says nothing.
 unsigned icmp_required_len(uint8_t type) {
@@ -196,13 +201,13 @@ void dump_spi(log_buf& m, const log_source& s, const char* name, bool fragment, 
     m.add("SPI=0x%x ", be32_to_cpu(spi));
 }
 
-/// Origin: dump_ipv4_packet.
-void dump_packet(log_buf& m, const log_source& s, uint8_t flags, bool inner) {
+/// False when the packet is cut so that nothing more is to be said. Origin: dump_ipv4_packet.
+bool dump_packet(log_buf& m, const log_source& s, uint8_t flags, bool inner) {
     iphdr ih;
     const void* p = s.get(0, sizeof ih, &ih);
     if (!p) {
         m.add("TRUNCATED");
-        return;
+        return false;
     }
     if (p != &ih)
         memcpy(&ih, p, sizeof ih);
@@ -219,8 +224,9 @@ void dump_packet(log_buf& m, const log_source& s, uint8_t flags, bool inner) {
     const bool fragment = frag & IP_OFFSET;
     if (fragment)
         m.add("FRAG:%u ", frag & IP_OFFSET);
-    if ((flags & XT_LOG_IPOPT) && ih.hdr_len() > sizeof ih)
-        dump_options(m, s, sizeof ih, ih.hdr_len() - unsigned(sizeof ih));
+    if ((flags & XT_LOG_IPOPT) && ih.hdr_len() > sizeof ih &&
+        !dump_options(m, s, sizeof ih, ih.hdr_len() - unsigned(sizeof ih), "TRUNCATED"))
+        return false;
     const unsigned l4 = ih.hdr_len();
     switch (ih.protocol) {
     case IPPROTO_TCP_:
@@ -230,13 +236,17 @@ void dump_packet(log_buf& m, const log_source& s, uint8_t flags, bool inner) {
     case 136:
         return dump_udp(m, s, "UDPLITE", fragment, l4);
     case IPPROTO_ICMP_:
-        return dump_icmp(m, s, fragment, l4, flags, inner);
+        dump_icmp(m, s, fragment, l4, flags, inner);
+        return true;
     case 51:
-        return dump_spi(m, s, "AH", fragment, l4, 4, 12);
+        dump_spi(m, s, "AH", fragment, l4, 4, 12);
+        return true;
     case 50:
-        return dump_spi(m, s, "ESP", fragment, l4, 0, 8);
+        dump_spi(m, s, "ESP", fragment, l4, 0, 8);
+        return true;
     default:
         m.add("PROTO=%u ", ih.protocol);
+        return true;
     }
 }
 
@@ -273,8 +283,7 @@ unsigned log_tg(xt_action_param& par, const void* info) {
           par.out ? par.out->name : "");
     if (par.in)
         dump_mac(m, par, skb, i.logflags);
-    dump_packet(m, {par, 0}, i.logflags, false);
-    if (skb->mark)
+    if (dump_packet(m, {par, 0}, i.logflags, false) && skb->mark)
         m.add("MARK=0x%x ", skb->mark);
     log_sink(m.text());
     return XT_CONTINUE;

@@ -5,7 +5,8 @@
 #   tests/fuzz/run.sh [SECONDS [TARGET...]]     SECONDS of CPU time a target, one after the other (default 20)
 # Needs the packages that `tests/packages.sh fuzz` installs, and builds the preset `fuzz` unless
 # SLABFWD_FUZZ_BUILD names a build folder. A finding stays in FOLDER/findings (FUZZ_WORK, default build/fuzz/work)
-# and fails the target; what the fuzzer learnt stays in FOLDER/TARGET and is used again.
+# and fails the target; what the fuzzer learnt stays in FOLDER/TARGET and is used again. An input that takes longer
+# than FUZZ_TIMEOUT seconds of wall time (60) is a finding: give more where the machine pauses the run now and then.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 cd "$top"
@@ -31,8 +32,9 @@ for target in "${targets[@]}"; do
     # One router for all packets: what it keeps in slabs the leak checker cannot see. Their count is balanced.
     [[ $target != ip_packets ]] || leaks=0
     # CPU time, not wall time: ulimit would end it without a summary, so the fuzzer is asked in slices.
-    "$top/tests/fuzz/cpu_seconds.py" "$seconds" "$build/tests/fuzz/fuzz_$target" -timeout=60 -rss_limit_mb=2048 -entropic=0 \
-        -max_len=4096 -detect_leaks=$leaks -print_final_stats=1 "-artifact_prefix=$work/findings/$target-" \
+    "$top/tests/fuzz/cpu_seconds.py" "$seconds" "$build/tests/fuzz/fuzz_$target" \
+        "-timeout=${FUZZ_TIMEOUT:-60}" -rss_limit_mb=2048 -entropic=0 -max_len=4096 -detect_leaks=$leaks -print_final_stats=1 \
+        "-artifact_prefix=$work/findings/$target-" \
         "$work/$target" "$work/seeds/$target" >"$log" 2>&1 || status=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | paste -sd+ | bc 2>/dev/null || true)
     report "$status" "fuzz/$target" "${runs:-?} inputs in $seconds CPU seconds"

@@ -183,6 +183,12 @@ TEST_F(fib_lookup_of, hash_policies) {
     EXPECT_NE(hash(flow), hash(other_port));
     EXPECT_EQ(hash(flow), hash(back));
     EXPECT_EQ(hash(flow) >> 31, 0u);
+    r.n.ipv4.sysctl_fib_multipath_hash_policy = 3; // addresses and protocol, as chosen by default
+    EXPECT_EQ(hash(flow), hash(other_port));
+    EXPECT_NE(hash(flow), hash("20.0.0.1 from 30.0.0.1 ipproto tcp sport 1 dport 2"));
+    r.n.ipv4.sysctl_fib_multipath_hash_fields = 0x10; // the source's port alone
+    EXPECT_NE(hash(flow), hash(other_port));
+    EXPECT_EQ(hash(flow), hash("20.0.0.2 from 30.0.0.2 ipproto tcp sport 1 dport 9"));
 }
 
 /// An ICMP error about a packet: takes the way of that packet's answers.

@@ -195,6 +195,10 @@ std::string rule_text(const fib_rule_config& c) {
         s += " dport " + range_text(c.dport);
     if (c.action == FR_ACT_TO_TBL)
         s += " lookup " + table_name(c.table);
+    else if (c.action == FR_ACT_GOTO)
+        s += fmt::format(" goto {}{}", c.target, c.unresolved ? " [unresolved]" : "");
+    else if (c.action == FR_ACT_NOP)
+        s += " nop";
     else
         s += c.action == FR_ACT_BLACKHOLE     ? " blackhole"
              : c.action == FR_ACT_UNREACHABLE ? " unreachable"
@@ -382,8 +386,15 @@ int fib_router::rule_command(std::vector<std::string> words) {
             c.table = parse_table(w.next());
         else if (w.take("suppress_prefixlength"))
             c.suppress_prefixlen = int(w.number());
-        else {
+        else if (w.take("suppress_ifgroup"))
+            c.suppress_ifgroup = int(w.number());
+        else if (w.take("goto")) {
+            c.target = w.number();
+            c.action = FR_ACT_GOTO;
+            c.action_given = true;
+        } else {
             static const std::map<std::string, uint8_t> actions = {
+                {"nop", FR_ACT_NOP},
                 {"blackhole", FR_ACT_BLACKHOLE},
                 {"unreachable", FR_ACT_UNREACHABLE},
                 {"prohibit", FR_ACT_PROHIBIT}};
@@ -391,7 +402,11 @@ int fib_router::rule_command(std::vector<std::string> words) {
             c.action_given = true;
         }
     }
-    return verb == "del" ? fib_rule_del(n, c, &extack_) : fib_rule_add(n, c, true, &extack_);
+    if (verb == "del")
+        return fib_rule_del(n, c, &extack_);
+    if (!c.table && !c.action_given)
+        c.table = RT_TABLE_MAIN;
+    return fib_rule_add(n, c, true, &extack_);
 }
 
 int fib_router::link_command(std::vector<std::string> words) {

@@ -146,6 +146,44 @@ TEST_F(fib_rules, actions) {
     EXPECT_EQ(gw("20.9.0.1"), "error " + std::to_string(ENETUNREACH));
 }
 
+TEST_F(fib_rules, a_goto_goes_to_the_first_rule_of_its_priority) {
+    r.setup(R"(
+        rule add prio 10 from 1.0.0.1 goto 30
+        rule add prio 20 from 1.0.0.0/24 table 9
+        rule add prio 30 from 1.0.0.9 blackhole
+        rule add prio 30 table 7)");
+    EXPECT_EQ(gw("20.0.0.1 from 1.0.0.1"), "10.0.0.7"); // its own target does not match: the next
+    EXPECT_EQ(gw("20.0.0.1 from 1.0.0.2"), "10.0.0.9");
+    EXPECT_EQ(r.ip("rule add prio 10 from 1.0.0.1 goto 40"), -EEXIST); // where to is not compared
+    EXPECT_EQ(r.ip("rule add prio 11 goto 11"), -EINVAL);
+    EXPECT_EQ(r.text(), "Backward goto not supported");
+    EXPECT_EQ(r.ip("rule add prio 11 goto 0"), -EINVAL);
+    EXPECT_EQ(r.text(), "Missing goto target for action goto");
+
+    r.setup("rule del prio 30 blackhole"); // the other one takes its place
+    EXPECT_EQ(r.rules()[1], "10: from 1.0.0.1 goto 30");
+    EXPECT_EQ(gw("20.0.0.1 from 1.0.0.1"), "10.0.0.7");
+    r.setup("rule del prio 30");
+    EXPECT_EQ(r.rules()[1], "10: from 1.0.0.1 goto 30 [unresolved]");
+    EXPECT_EQ(gw("20.0.0.1 from 1.0.0.1"), "10.0.0.9"); // nowhere to go: the rule is passed over
+    r.setup("rule add prio 30 from 1.0.0.1 nop\nrule add prio 29 goto 32766");
+    EXPECT_EQ(r.rules()[1], "10: from 1.0.0.1 goto 30");
+    EXPECT_EQ(gw("20.0.0.1 from 1.0.0.1"), "10.0.0.2");
+    r.setup("rule del prio 20\nrule add prio 31 from 1.0.0.0/24 table 7");
+    EXPECT_EQ(gw("20.0.0.1 from 1.0.0.1"), "10.0.0.7");
+    EXPECT_EQ(gw("20.0.0.1 from 1.0.0.2"), "10.0.0.2"); // past 31
+}
+
+TEST_F(fib_rules, routes_out_of_a_group_of_devices_do_not_count) {
+    r.setup("rule add prio 10 table 7 suppress_ifgroup 5");
+    EXPECT_EQ(gw("20.0.0.1"), "10.0.0.7");
+    r.setup("rule add prio 9 table 9 suppress_ifgroup 0"); // all devices are of group 0
+    EXPECT_EQ(gw("20.0.0.1"), "10.0.0.7");
+    EXPECT_EQ(gw("20.0.0.1 from 1.0.0.1"), "10.0.0.7");
+    r.setup("route add blackhole 20.7.0.0/16 table 9"); // out of no device
+    EXPECT_EQ(gw("20.7.0.1"), "error " + std::to_string(EINVAL));
+}
+
 TEST_F(fib_rules, devices_that_come_later) {
     r.setup("rule add iif p9 table 7 prio 3");
     EXPECT_EQ(r.rules()[1], "3: from all iif p9 [detached] lookup 7");

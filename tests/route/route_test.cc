@@ -203,9 +203,9 @@ TEST(route, reverse_path_filter_and_localnet) {
     EXPECT_EQ(r.input("10.0.0.2", "127.0.0.1"), "local");
     r.port("p0")->ip_ptr->cnf.log_martians = 1;
     EXPECT_EQ(r.input("224.0.0.1", "10.0.0.1"), "refused IP_INVALID_SOURCE");
-    EXPECT_TRUE(logged("martian source 10.0.0.1 from 224.0.0.1, on dev p0"));
+    EXPECT_TRUE(logged("IPv4: martian source 10.0.0.1 from 224.0.0.1, on dev p0"));
     EXPECT_EQ(r.input("10.0.0.2", "0.0.0.0"), "refused IP_INVALID_DEST");
-    EXPECT_TRUE(logged("martian destination 0.0.0.0 from 10.0.0.2, dev p0"));
+    EXPECT_TRUE(logged("IPv4: martian destination 0.0.0.0 from 10.0.0.2, dev p0"));
 }
 
 TEST(route, directed_broadcasts_are_forwarded_where_asked_for) {

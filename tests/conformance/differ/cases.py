@@ -6,7 +6,7 @@ import importlib
 
 from case import FAMILIES
 
-for module in ("cases_arp", "cases_ip", "cases_frag", "cases_route", "cases_nf"):
+for module in ("cases_arp", "cases_ip", "cases_frag", "cases_route", "cases_nf", "cases_corners"):
     importlib.import_module(module)
 
 

@@ -77,7 +77,7 @@ def reassembly():
     case = Case("big", settle=10)
     cut(case, 65400, [1480] * 44, ident=70)
     cut(case, 65400, [1480] * 44, order=list(range(44, -1, -1)), ident=71)
-    cut(case, 20000, [8] * 100, ident=72)
+    cut(case, 20000, [8] * 100 + [1480] * 12, ident=72)
     yield case.alive()
     for key in ("ipfrag_time=1", "ipfrag_max_dist=1", "ipfrag_max_dist=0", "ipfrag_low_thresh=0"):
         case = Case(key, "sysctl -w net.ipv4." + key, settle=6, timing=300, counters="high" not in key)

@@ -168,7 +168,7 @@ constexpr refusal refusals[] = {
     {"ip link set dev p0 name x", 2, "Error: The name of a port is given when it is opened.\n"},
     {"ip link add v0 type bridge", 2,
      "Error: Ports are opened with --port; devices of this type cannot be made.\n"},
-    {"ip rule add goto 5", 2, "Error: Rules of type \"goto\" are not taken here.\n"},
+    {"ip rule add goto 5", 2, "Error: Backward goto not supported.\n"},
 };
 
 class Commands : public testing::Test {
