@@ -51,9 +51,11 @@ void* dst_object_alloc(dst_ops* ops, uint16_t flags) {
     }
     void* object = likely(!ops->objects) ? kmem_cache_alloc(ops->kmem_cachep, GFP_ATOMIC)
                                          : ops->objects->alloc(ops->objects);
-    trace_packet(nullptr, "%s, %u entries, gc_thresh %u", flags & DST_NOCOUNT ? "not counted" : "counted",
-                 dst_entries_get_fast(ops), ops->gc_thresh);
-    trace_kmem_cache_alloc(__func__, ops->kmem_cachep, object);
+    if (unlikely(this_softnet()->tracer != nullptr))
+        __trace_packet(nullptr, "dst_alloc", "%s, %u entries, gc_thresh %u",
+                       flags & DST_NOCOUNT ? "not counted" : "counted", dst_entries_get_fast(ops),
+                       ops->gc_thresh);
+    trace_kmem_cache_alloc("dst_alloc", ops->kmem_cachep, object);
     if (likely(object != nullptr) && !(flags & DST_NOCOUNT)) {
         dst_entries_add(ops, 1);
         RT_CACHE_STAT_INC(rt_cache_stat::allocated);

@@ -231,6 +231,8 @@ void lru_add_tail(rt_hash_shard* shard, rtable* rt) {
 }
 
 void lru_del(rt_hash_shard* shard, rtable* rt) {
+    if (unlikely(rt == shard->gc_next))
+        shard->gc_next = rt->lru_next;
     (rt->lru_prev ? rt->lru_prev->lru_next : shard->lru_head) = rt->lru_next;
     (rt->lru_next ? rt->lru_next->lru_prev : shard->lru_tail) = rt->lru_prev;
 }

@@ -168,7 +168,9 @@ struct rt_hash_shard {
     timer_list periodic;                 ///< gc_interval check of expired entries; pending while nr_cached
     uint32_t* admit = nullptr;           ///< who came lately: tag and time by hash (rt_admit)
     uint32_t admit_mask = 0;
+    bool missed_lately = false;          ///< the last burst had a flow without a plain entry
     unsigned gc_ahead = 0;               ///< entries at lru_head that a burst has asked for (rt_gc_ahead)
+    const rtable* gc_next = nullptr;     ///< the entry behind them in the list; null outside of such a burst
     unsigned gc_looked_max = 0;          ///< most entries that one packet paid for; tests and reports
     rtable* rt_own[RT_OWN_MAX] = {};     ///< shared entries of results without a next hop: local, errors
 };

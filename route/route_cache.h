@@ -176,18 +176,23 @@ inline uint32_t* rt_admit_slot(const rt_hash_shard* shard, uint32_t hash) {
 /// The entries that collection for a burst will look at, the oldest ones: what their removal reads is asked
 /// for in steps, between which the burst does something else. begin: buckets; heads: the first of each chain;
 /// chains: the others, up to the entry itself. The entries' own lines were asked for by the burst before,
-/// which calls one_more() for each packet.
+/// which calls one_more() for each packet: for those behind, from shard->gc_next on, which moves on when
+/// collection takes more than was foreseen.
 struct rt_gc_ahead {
+    rt_hash_shard* shard;
     unsigned count = 0;
-    const rtable* next = nullptr; ///< the first one behind them
     const rtable *entry[32], *at[32];
 
-    void begin(const rt_hash_shard* shard, unsigned n);
-    void heads(const rt_hash_shard* shard);
+    explicit rt_gc_ahead(rt_hash_shard* of) : shard(of) {}
+    ~rt_gc_ahead() { shard->gc_next = nullptr; }
+    rt_gc_ahead(const rt_gc_ahead&) = delete;
+    rt_gc_ahead& operator=(const rt_gc_ahead&) = delete;
+    void begin(unsigned n);
+    void heads();
     void chains();
     [[gnu::always_inline]] void one_more() {
-        if (next && (next = next->lru_next))
-            rt_prefetch(next);
+        if (shard->gc_next && (shard->gc_next = shard->gc_next->lru_next))
+            rt_prefetch(shard->gc_next);
     }
 };
 /// The body of rt_garbage_collect under other limits.

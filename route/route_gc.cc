@@ -157,15 +157,15 @@ bool rt_gc_overflow(rt_hash_shard* shard, bool freed) {
 
 } // namespace
 
-void rt_gc_ahead::begin(const rt_hash_shard* shard, unsigned n) {
+void rt_gc_ahead::begin(unsigned n) {
     for (const rtable* rt = shard->lru_head; rt && count < n; rt = rt->lru_next) {
         entry[count++] = rt;
         __builtin_prefetch(bucket_of(shard, rt));
     }
-    next = count ? entry[count - 1]->lru_next : nullptr;
+    shard->gc_next = count ? entry[count - 1]->lru_next : nullptr;
 }
 
-void rt_gc_ahead::heads(const rt_hash_shard* shard) {
+void rt_gc_ahead::heads() {
     for (unsigned i = 0; i < count; ++i)
         __builtin_prefetch(at[i] = bucket_of(shard, entry[i])->head());
 }

@@ -161,16 +161,16 @@ uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* ip
     });
     if (!rules.lpm)
         return 0;
-    rt_gc_ahead gc;
+    rt_gc_ahead gc(shard);
     if (!rules.thrifty)
-        gc.begin(shard, entries_over(shard, unsigned(std::popcount(missed))));
+        gc.begin(entries_over(shard, unsigned(std::popcount(missed))));
     shard->gc_ahead = gc.count;
     uint32_t first[BURST];
     each(missed, [&](unsigned i) {
         first[i] = fib_lpm_first(rules.lpm, iph[i]->daddr);
         fib_lpm_prefetch_second(rules.lpm, iph[i]->daddr, first[i]);
     });
-    gc.heads(shard);
+    gc.heads();
     uint32_t todo = 0;
     each(missed, [&](unsigned i) {
         rt[i] = rules.own_entry(iph[i], fib_lpm_second(rules.lpm, iph[i]->daddr, first[i]));

@@ -288,10 +288,19 @@ void rt_cache_list(ip_burst& b) {
     const rt_buckets buckets(b);
     if constexpr (MARKED)
         for_each_bit(b.live() & b.skbs, [&](unsigned i) { b.hash[i] = buckets.prefetch(b.iph[i]); });
-    for_each_live(b, [&](unsigned i) {
-        b.rt[i] = buckets.table[b.hash[i] & buckets.mask].first_for(b.hash[i]);
-        rte_prefetch0(b.rt[i]);
-    });
+    // Whether a flow is in its bucket at all is asked when the burst before had one that was not: a hit
+    // need not be told so.
+    bool& missed_lately = b.sd->rt_shard->missed_lately;
+    if (likely(!missed_lately))
+        for_each_live(b, [&b, buckets](unsigned i) {
+            b.rt[i] = buckets.table[b.hash[i] & buckets.mask].head();
+            rte_prefetch0(b.rt[i]);
+        });
+    else
+        for_each_live(b, [&b, buckets](unsigned i) {
+            b.rt[i] = buckets.table[b.hash[i] & buckets.mask].first_for(b.hash[i]);
+            rte_prefetch0(b.rt[i]);
+        });
     uint32_t searched = 0, missed = 0;
     for_each_live(b, [&](unsigned i) {
         rtable* rt = b.rt[i];
@@ -309,6 +318,7 @@ void rt_cache_list(ip_burst& b) {
     });
     b.sd->rt_stat[rt_cache_stat::in_hit].add(unsigned(std::popcount(b.live())));
     b.sd->rt_stat[rt_cache_stat::in_hlist_search].add(searched);
+    missed_lately = missed != 0;
     if (unlikely(missed))
         ip_route_miss_list(b, missed);
 }

@@ -183,6 +183,33 @@ TEST_F(route_list, without_memory_the_packet_is_left_to_the_full_rules) {
     EXPECT_EQ(m.route(), 1u);
 }
 
+/// One call may free 64 entries, twice what a burst makes: also those that the burst was about to ask for.
+TEST_F(route_list, collection_may_take_more_than_was_foreseen) {
+    warm();
+    r().limits(1000, 2000, 8);
+    for (uint32_t flow = 0; flow < 320; flow += BURST) {
+        misses m(r());
+        for (uint32_t i = 0; i < BURST; ++i)
+            m.add(cpu_to_be32(0x0a000002 + flow / 64), cpu_to_be32(0xc0a80201 + (flow + i) % 250));
+        m.route();
+        r().burst_end();
+    }
+    const uint32_t before = r().shard()->nr_cached;
+    ASSERT_GT(before, 200u);
+    r().advance_ms(100);
+    r().n.ipv4.rt.admission = 0;
+    r().n.ipv4.rt.gc_min_interval = 0;
+    r().limits(8, 2000, 0);
+    r().shard()->gc_expire = 1;
+    misses m(r());
+    for (uint32_t i = 0; i < BURST; ++i)
+        m.add(ip("10.0.0.50"), cpu_to_be32(0xc0a80201 + i));
+    m.route();
+    EXPECT_LT(r().shard()->nr_cached, before - 64);
+    EXPECT_EQ(r().shard()->gc_next, nullptr);
+    EXPECT_TRUE(rt_shard_is_valid(r().shard()));
+}
+
 /// Flows of any kind come and go, under both rules; every burst leaves a valid shard.
 TEST_F(route_list, random_bursts) {
     std::mt19937 rng(3);
