@@ -99,8 +99,8 @@ class Lab:
             run("ip", "netns", "add", self.ns(name))
             self.on(name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
         for port, end in ((0, "sender"), (1, "sink")):
-            run("ip", "link", "add", f"p{port}", "address", macswap.mac(port), "netns", self.ns("router"), "type", "veth",
-                "peer", "name", "eth0", "netns", self.ns(end))
+            run("ip", "link", "add", f"p{port}", "address", macswap.mac(port), "netns", self.ns("router"), "type",
+                "veth", "peer", "name", "eth0", "netns", self.ns(end))
             for where, device in ((end, "eth0"), ("router", f"p{port}")):
                 self.on(where, "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
                 self.on(where, "ip", "link", "set", device, "arp", "off", "up")
@@ -115,9 +115,9 @@ class Lab:
         return int(self.on("router", "cat", "/sys/class/net/p1/statistics/tx_packets"))
 
     def start_sender(self):
-        self.sender = subprocess.Popen(["ip", "netns", "exec", self.ns("sender"), "taskset", "-c", str(self.options.cores[0]),
-                                        sys.executable, __file__, "--send", "eth0", "--flows", str(self.options.flows),
-                                        "--parent", str(os.getpid())])
+        self.sender = subprocess.Popen(
+            ["ip", "netns", "exec", self.ns("sender"), "taskset", "-c", str(self.options.cores[0]), sys.executable,
+             __file__, "--send", "eth0", "--flows", str(self.options.flows), "--parent", str(os.getpid())])
         time.sleep(0.4)
         self.sender.send_signal(signal.SIGSTOP)
 
@@ -249,8 +249,8 @@ def on_ports(peer, options, place):
         if options.changes:
             most = options.rules[-1]
             changes["restore"] = timed(router.load, rules_text(most))
-            appends = [timed(router.append, ("FORWARD", "-s", f"172.30.0.{i}", "-p", "udp", "--dport", "53", "-j", "DROP"))
-                       for i in range(1, 6)]
+            appends = [timed(router.append, ("FORWARD", "-s", f"172.30.0.{i}", "-p", "udp", "--dport", "53", "-j",
+                                             "DROP")) for i in range(1, 6)]
             changes["append"] = statistics.median(appends)
         return costs, changes
     finally:
@@ -272,21 +272,22 @@ def alone(options, place):
 
 
 def plot(costs, options):
-    script = (f"set terminal {'pngcairo' if options.plot.suffix == '.png' else 'svg background %swhite%s' % (2 * (chr(39),))}"
-              f" size 900,560 noenhanced font 'sans,11'\nset output '{options.plot}'\nset logscale xy\nset grid\n"
+    terminal = "pngcairo" if options.plot.suffix == ".png" else "svg background 'white'"
+    script = (f"set terminal {terminal} size 900,560 noenhanced font 'sans,11'\nset output '{options.plot}'\n"
+              "set logscale xy\nset grid\n"
               "set title 'CPU time of a forwarded packet over rules in filter FORWARD that do not match'\n"
               "set xlabel 'rules'\nset ylabel 'ns'\nset key left top\n")
     for peer, by_rules in costs.items():
         script += f"${peer} << EOD\n"
         script += "".join(f"{max(n, 1)} {ns:.6g} \"{n}\"\n" for n, (ns, _) in by_rules.items()) + "EOD\n"
-    script += "plot " + ", ".join(f"${peer} using 1:2:xtic(3) with linespoints title '{TITLES[peer]}'" for peer in costs)
-    run("gnuplot", input=script + "\n")
+    curves = (f"${peer} using 1:2:xtic(3) with linespoints title '{TITLES[peer]}'" for peer in costs)
+    run("gnuplot", input=script + "plot " + ", ".join(curves) + "\n")
 
 
 def report(costs, changes, options):
     rows = []
-    print(f"60-byte frames of {options.flows} UDP flows, rules that do not match; medians of {options.turns} turns of "
-          f"{options.seconds:g} s\n{'':26}{'rules':>7} {'ns/packet':>10} {'kpps':>8} {'of 0':>7} {'of 10':>7}")
+    print(f"60-byte frames of {options.flows} UDP flows, rules that do not match; medians of {options.turns} turns "
+          f"of {options.seconds:g} s\n{'':26}{'rules':>7} {'ns/packet':>10} {'kpps':>8} {'of 0':>7} {'of 10':>7}")
     for peer, by_rules in costs.items():
         for count, (ns, rate) in by_rules.items():
             of = {base: f"{ns / by_rules[base][0]:.2f}" if base in by_rules else "" for base in (0, 10)}

@@ -154,6 +154,9 @@ sleep 0.2
 lines <"$log" >"$tmp/ours"
 counters ctl >"$tmp/counters"
 stop
-diff -u "$tmp/kernel" "$tmp/ours" >"$tmp/difference" || fail "not the kernel's lines: $(grep "^[-+]" "$tmp/difference" | sed -n 1,20p)"
-diff -u "$tmp/kernel.counters" "$tmp/counters" >"$tmp/difference" || fail "not counted alike: $(grep "^[-+]" "$tmp/difference" | sed -n 1,20p)"
+same() {
+    diff -u "$1" "$2" >"$tmp/difference" || fail "$3: $(grep '^[-+]' "$tmp/difference" | sed -n 1,20p)"
+}
+same "$tmp/kernel" "$tmp/ours" "not the kernel's lines"
+same "$tmp/kernel.counters" "$tmp/counters" "not counted alike"
 echo "$(wc -l <"$tmp/ours") lines equal"
