@@ -10,7 +10,7 @@
 
 namespace slabfwd {
 
-/// Asks for the line of `x` for writing. Any address will do; one that is not mapped is ignored.
+/// Asks for the line of `x` for writing. REQUIRES x; one that is not mapped is ignored.
 /// (CPUs of this architecture that cannot do it take the instruction for a no-op.)
 [[gnu::always_inline]] inline void prefetchw(const void* x) {
 #if defined(__x86_64__)

@@ -145,7 +145,7 @@ void __trace_packet(const sk_buff* skb, const char* function, const char* fmt, .
     } while (0)
 
 /// A log line at most every 5 s per call site (10 in a burst), as net_ratelimit; `fmt` printf-like,
-/// no newline. Goes to the sink set by the program (stderr by default). Returns false when
+/// no newline at its end. Goes to the sink set by the program (stderr by default). Returns false when
 /// suppressed.
 bool net_warn_ratelimited(const char* fmt, ...) __attribute__((format(printf, 1, 2)));
 extern void (*log_sink)(const char* line);

@@ -188,10 +188,6 @@ int fn_zone_lookup(const fn_zone* fz, const flowi4* flp, fib_result* res, int fl
     return err;
 }
 
-} // namespace
-
-namespace {
-
 /// Asks for the memory that a change of a prefix will want once its next hops are found: in a large
 /// table, loaded in whatever order, it is seldom at hand.
 [[gnu::always_inline]] inline void fib_change_prefetch(const fib_table* tb, be32_t key, int plen) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The list of rules: matching a flow, and the commands that change it.
-// A published rule is not changed any more, but for the indices of the devices it names (atomics).
+// A published rule is not changed any more, but for the indices of the devices it names (atomics) and the
+// rule that a goto leads to (RCU, as the list).
 // Threads: lookups on any slot, under RCU; commands under rtnl. Rules come from kmalloc.
 // Origin: net/core/fib_rules.c, net/ipv4/fib_rules.c (6.18).
 #include "route/fib_rules.h"
@@ -279,11 +280,11 @@ void rule_insert(fib_net* fn, fib_rule* r) {
 /// Origin: fib_nl2rule_rtnl.
 int check_goto(const fib_rule_config& cfg, uint32_t pref, netlink_ext_ack* extack) {
     const char* wrong = nullptr;
-    if (cfg.target && cfg.action != FR_ACT_GOTO)
+    if (cfg.target_given && cfg.action != FR_ACT_GOTO)
         wrong = "Unexpected goto";
-    else if (!cfg.target && cfg.action == FR_ACT_GOTO)
+    else if (!cfg.target_given && cfg.action == FR_ACT_GOTO)
         wrong = "Missing goto target for action goto";
-    else if (cfg.target && cfg.target <= pref)
+    else if (cfg.target_given && cfg.target <= pref)
         wrong = "Backward goto not supported";
     if (!wrong)
         return 0;

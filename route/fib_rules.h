@@ -29,7 +29,8 @@ struct fib_rule_config {
     bool action_given = false; ///< deletion: compare it (a table that is given says FR_ACT_TO_TBL)
     uint32_t table = 0;        ///< RT_TABLE_UNSPEC: one without routes for a new rule that looks
                                ///< up; any for a deletion
-    uint32_t target = 0;       ///< FR_ACT_GOTO: the priority to go on with; 0: none given
+    bool target_given = false; ///< FR_ACT_GOTO:
+    uint32_t target = 0;       ///< the priority to go on with
     bool unresolved = false;   ///< dump: no rule has the priority `target`
     bool invert = false;       ///< `not`
     uint8_t src_len = 0, dst_len = 0;

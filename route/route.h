@@ -2,7 +2,8 @@
 //
 // rtable and the route cache: one shard per CPU slot, hash chains of rtables keyed by (daddr, saddr, iif,
 // oif, tos, mark), filled by ip_route_input and ip_route_output, emptied by rt_garbage_collect.
-// Doors: ip_route_input (per packet), rt_cache_probe (burst), ip_route_output_key, rt_cache_flush.
+// Doors: ip_route_input (per packet), rt_cache_probe and ip_route_input_list (burst), ip_route_output_key,
+// rt_cache_flush.
 //
 // Threads: a shard is its slot's alone. Tables may change at any time on the control thread, which bumps
 // net.ipv4.rt_genid once per batch of changes; an entry of another generation is no hit: it is looked up
@@ -15,6 +16,7 @@
 // Origin: net/ipv4/route.c of 2.6.32 (cache), 6.18 (what is decided).
 #pragma once
 
+#include <arpa/inet.h>
 #include <span>
 #include <vector>
 
@@ -45,7 +47,7 @@ struct rt_key {
 static_assert(sizeof(rt_key) == 20);
 
 /// The burst path's comparison: the 17 bytes that are the key, without a call and without the padding, in
-/// which rtable keeps a flag.
+/// which rtable keeps a flag and a kind.
 [[gnu::always_inline]] inline bool rt_key_equal(const rt_key& a, const rt_key& b) {
     auto w = [](const rt_key& k, size_t at) {
         uint64_t v;
@@ -104,6 +106,11 @@ inline rtable* rt_from_dst(dst_entry* dst) {
     return rt->dst.rt_next ? rt_from_dst(rt->dst.rt_next) : nullptr;
 }
 inline rtable* skb_rtable(const sk_buff* skb) { return skb->dst ? rt_from_dst(skb->dst) : nullptr; }
+/// Text of an address for traces and log lines.
+struct ip4_str {
+    char s[INET_ADDRSTRLEN];
+    explicit ip4_str(be32_t a) { inet_ntop(AF_INET, &a.raw, s, sizeof s); }
+};
 /// Gives skb the (uncounted) route and keeps what a later holder of skb needs: rt_flags, rt_type, rt_mtu.
 void skb_rtable_set(sk_buff* skb, rtable* rt);
 /// The next hop of a packet on rt. Origin: rt_nexthop.
@@ -112,6 +119,7 @@ inline be32_t rt_nexthop(const rtable* rt, be32_t daddr) {
 }
 
 constexpr unsigned RT_OWN_MAX = 8;
+constexpr uint8_t RT_MISSED_LATELY = 8;
 
 /// A bucket of the hash in one word: bits 4..47 are the head of the chain (by dst.rt_next), bits 48..63 tell
 /// which of 16 kinds of flows may be in it, bits 0..3 how many entries (LONG: that many or more). So most flows
@@ -168,7 +176,7 @@ struct rt_hash_shard {
     timer_list periodic;                 ///< gc_interval check of expired entries; pending while nr_cached
     uint32_t* admit = nullptr;           ///< who came lately: tag and time by hash (rt_admit)
     uint32_t admit_mask = 0;
-    bool missed_lately = false;          ///< the last burst had a flow without a plain entry
+    uint8_t missed_lately = 0;           ///< not 0: one of the last RT_MISSED_LATELY bursts had a miss
     unsigned gc_ahead = 0;               ///< entries at lru_head that a burst has asked for (rt_gc_ahead)
     const rtable* gc_next = nullptr;     ///< the entry behind them in the list; null outside of such a burst
     unsigned gc_looked_max = 0;          ///< most entries that one packet paid for; tests and reports
@@ -250,7 +258,8 @@ bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, r
                           skb_drop_reason* reason);
 /// The same for the packets `missed` (bit i: iph[i], hash[i] of its key) of a burst, where a next hop's own
 /// entry says what there is to say: those get rt[i], a plain entry, new or the next hop's own, and their bit in
-/// the result. Also asks for the memory that ip_route_input_burst will need for the others. mark is 0 for all.
+/// the result. rt[i] of the others in `missed` is overwritten. Also asks for the memory that
+/// ip_route_input_burst will need for them. mark is 0 for all.
 uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
                              uint32_t missed, rtable** rt);
 

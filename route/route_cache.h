@@ -7,7 +7,6 @@
 // shard.
 #pragma once
 
-#include <arpa/inet.h>
 #include <mutex>
 
 #include "route/inetpeer.h"
@@ -82,12 +81,6 @@ struct rt_decision {
     uint32_t table_id = 0;
 };
 
-/// Text of an address for traces and log lines.
-struct ip4_str {
-    char s[INET_ADDRSTRLEN];
-    explicit ip4_str(be32_t a) { inet_ntop(AF_INET, &a.raw, s, sizeof s); }
-};
-
 inline rt_hash_shard* rt_shard_of(dst_ops* ops) {
     return reinterpret_cast<rt_hash_shard*>(reinterpret_cast<char*>(ops) -
                                             offsetof(rt_hash_shard, ipv4_dst_ops));
@@ -144,8 +137,12 @@ rtable* rt_entry_for(rt_hash_shard* shard, uint32_t hash, const rt_decision& d, 
                      const sk_buff* skb, skb_drop_reason* reason);
 /// A new entry of the cache for a packet's flow (mark 0) that own, a plain next hop's own entry of the
 /// current generation towards a valid neighbour, says all about. Null: no memory, or collection has found
-/// no room. The caller has asked whether the flow has an entry (rt_cache_probe) and pays (rt_admit).
+/// no room. The caller has asked whether the flow has an entry (rt_cache_probe) and pays (rt_admit), and that
+/// the chain is not long (rt_chain_is_long).
 rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph, uint32_t hash, int iif);
+/// Chains that are to be looked at before another entry comes in, so that the worst of them goes, are
+/// rt_intern_hash's.
+bool rt_chain_is_long(const rt_hash_shard* shard, uint32_t hash);
 /// Makes the next hop's own entry for d, or brings it up to date, unless d says more than it can.
 void rt_own_refresh(rt_hash_shard* shard, const rt_decision& d);
 /// dst_ops of the IPv4 route cache.
@@ -184,7 +181,10 @@ struct rt_gc_ahead {
     const rtable *entry[32], *at[32];
 
     explicit rt_gc_ahead(rt_hash_shard* of) : shard(of) {}
-    ~rt_gc_ahead() { shard->gc_next = nullptr; }
+    ~rt_gc_ahead() {
+        shard->gc_ahead = 0;
+        shard->gc_next = nullptr;
+    }
     rt_gc_ahead(const rt_gc_ahead&) = delete;
     rt_gc_ahead& operator=(const rt_gc_ahead&) = delete;
     void begin(unsigned n);

@@ -276,17 +276,18 @@ rtable* rt_entry_for(rt_hash_shard* shard, uint32_t hash, const rt_decision& d, 
 }
 
 void rt_own_refresh(rt_hash_shard* shard, const rt_decision& d) {
-    rtable** slot = d.fi ? rt_shared_slot(shard, d) : nullptr;
+    // An own entry towards no gateway has no neighbour, and is never plain.
+    rtable** slot = d.fi && d.uses_gateway ? rt_shared_slot(shard, d) : nullptr;
     if (slot && !(*slot && (*slot)->rt_genid == d.genid && (*slot)->plain()))
         rt_shared_at(shard, slot, d);
 }
 
+bool rt_chain_is_long(const rt_hash_shard* shard, uint32_t hash) {
+    const unsigned length = shard->rt_hash_table[hash & shard->rt_hash_mask].length();
+    return unlikely(int(length) > rt_shard_net(shard).ipv4.rt.gc_elasticity || length == rt_bucket::LONG);
+}
+
 rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph, uint32_t hash, int iif) {
-    rt_bucket& bucket = shard->rt_hash_table[hash & shard->rt_hash_mask];
-    // Chains that are to be looked at, to let the worst of a long one go, are rt_intern_hash's.
-    if (unlikely(int(bucket.length()) > rt_shard_net(shard).ipv4.rt.gc_elasticity ||
-                 bucket.length() == rt_bucket::LONG))
-        return nullptr;
     dst_ops* ops = &shard->ipv4_dst_ops;
     void* mem = dst_object_alloc(ops, DST_QUIET);
     if (unlikely(!mem))
@@ -310,7 +311,7 @@ rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph,
     rt->rt_dst = iph->daddr;
     rt->rt_src = iph->saddr;
     fib_info_hold_slot(rt->fi, shard->sd->cpu);
-    rt_enter(shard, bucket, hash, rt);
+    rt_enter(shard, shard->rt_hash_table[hash & shard->rt_hash_mask], hash, rt);
     return rt;
 }
 

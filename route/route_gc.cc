@@ -162,6 +162,7 @@ void rt_gc_ahead::begin(unsigned n) {
         entry[count++] = rt;
         __builtin_prefetch(bucket_of(shard, rt));
     }
+    shard->gc_ahead = count;
     shard->gc_next = count ? entry[count - 1]->lru_next : nullptr;
 }
 

@@ -414,7 +414,8 @@ bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, r
     RT_CACHE_STAT_INC(rt_cache_stat::missed);
     RT_CACHE_STAT_INC(rt_cache_stat::in_slow_tot);
     *rt = rt_entry_for(shard, hash, d, nullptr, nullptr, reason);
-    rt_own_refresh(shard, d); // the next burst's packets over this next hop are ip_route_input_list's
+    if (*rt && !(*rt)->rt_shared)
+        rt_own_refresh(shard, d); // the next burst's packets over this next hop are ip_route_input_list's
     return true;
 }
 

@@ -36,6 +36,7 @@ struct burst_rules {
     net_device* dev;
     unsigned cpu;
     uint32_t genid;
+    bool lends;   ///< what gets no entry uses the next hop's own (net.ipv4.route.admission)
     bool thrifty; ///< only flows that pay get entries
     const fib_lpm* lpm = nullptr;   ///< null: the rules are not the simple ones
     const fn_zone* own32 = nullptr; ///< own addresses
@@ -43,7 +44,7 @@ struct burst_rules {
 
     burst_rules(softnet_data* sd, net_device* d)
         : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)),
-          thrifty(sd->nd_net->ipv4.rt.admission && entries_over(sd->rt_shard, BURST)) {
+          lends(sd->nd_net->ipv4.rt.admission), thrifty(lends && entries_over(sd->rt_shard, BURST)) {
         const net& n = *sd->nd_net;
         const fib_net* fn = n.ipv4.fib;
         const in_device* in_dev = __in_dev_get_rcu(d);
@@ -74,7 +75,8 @@ struct burst_rules {
             return nullptr;
         rtable* own = leaf->fi->fib_nh_[0].nh_rth_input[cpu];
         if (!own || own->rt_genid != genid || own->plain() != 1 || own->dst.dev == dev ||
-            fn_zone_find(own32, iph->daddr) || fn_zone_find(own32, iph->saddr))
+            !rt_neigh_valid(own->dst.neighbour) || fn_zone_find(own32, iph->daddr) ||
+            fn_zone_find(own32, iph->saddr))
             return nullptr;
         return own;
     }
@@ -123,17 +125,17 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
             ++counts.found;
         } else if (!rules.admits(iph[i], hash[i])) {
             ++counts.lent;
-        } else {
-            rtable* own = rt[i];
-            rtable* entry = room && rt_neigh_valid(own->dst.neighbour)
-                                ? rt_enter_like(rules.shard, own, iph[i], hash[i], rules.dev->ifindex)
-                                : nullptr;
-            if (!entry) {
-                room = false; // the full rules find out what is to be done
-                continue;
-            }
+        } else if (!room || rt_chain_is_long(rules.shard, hash[i])) {
+            continue; // the full rules find out what is to be done
+        } else if (rtable* entry =
+                       rt_enter_like(rules.shard, rt[i], iph[i], hash[i], rules.dev->ifindex)) {
             rt[i] = entry;
             ++counts.entered;
+        } else if (rules.lends) {
+            ++counts.lent; // which is what the full rules would end with
+        } else {
+            room = false;
+            continue;
         }
         done |= 1u << i;
     }
@@ -164,7 +166,6 @@ uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* ip
     rt_gc_ahead gc(shard);
     if (!rules.thrifty)
         gc.begin(entries_over(shard, unsigned(std::popcount(missed))));
-    shard->gc_ahead = gc.count;
     uint32_t first[BURST];
     each(missed, [&](unsigned i) {
         first[i] = fib_lpm_first(rules.lpm, iph[i]->daddr);

@@ -47,14 +47,17 @@ std::vector<uint32_t> table_addresses(const std::vector<prefix>& routes) {
 /// it costs milliseconds, which are nobody's of those compared. So as much as anybody wants is
 /// touched and freed before each is measured; pages are still cleared for whoever takes them.
 void fetch_memory() {
-    constexpr size_t BYTES = size_t(768) << 20, PAGE = 4096;
-    void* p = mmap(nullptr, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    constexpr size_t PAGE = 4096;
+    const auto free_pages = size_t(std::max(0L, sysconf(_SC_AVPHYS_PAGES)));
+    const size_t bytes = std::min(size_t(768) << 20, free_pages * PAGE / 2);
+    void* p = bytes ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                    : MAP_FAILED;
     if (p == MAP_FAILED)
         return;
-    madvise(p, BYTES, MADV_HUGEPAGE);
-    for (size_t at = 0; at < BYTES; at += PAGE)
+    madvise(p, bytes, MADV_HUGEPAGE);
+    for (size_t at = 0; at < bytes; at += PAGE)
         static_cast<volatile char*>(p)[at] = 1;
-    munmap(p, BYTES);
+    munmap(p, bytes);
 }
 
 /// Resident memory of this process.

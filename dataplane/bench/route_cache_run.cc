@@ -163,7 +163,7 @@ private:
     /// As ip_rcv_finish_list and what it calls for misses.
     unsigned burst() {
         write_headers(BURST);
-        const rt_hash_shard* shard = sd_.rt_shard;
+        rt_hash_shard* shard = sd_.rt_shard;
         const uint32_t genid = b_.n().ipv4.rt_genid.load(std::memory_order_acquire);
         const auto iif = uint32_t(dev_->ifindex);
         uint32_t hash[BURST], missed = 0, hits = 0;
@@ -173,7 +173,8 @@ private:
             __builtin_prefetch(&shard->rt_hash_table[hash[i] & shard->rt_hash_mask]);
         }
         for (unsigned i = 0; i < BURST; ++i) {
-            first[i] = shard->rt_hash_table[hash[i] & shard->rt_hash_mask].first_for(hash[i]);
+            const rt_bucket bucket = shard->rt_hash_table[hash[i] & shard->rt_hash_mask];
+            first[i] = shard->missed_lately ? bucket.first_for(hash[i]) : bucket.head();
             __builtin_prefetch(first[i]);
         }
         for (unsigned i = 0; i < BURST; ++i) {
@@ -189,7 +190,9 @@ private:
             ++hits;
         }
         sd_.rt_stat[stat::in_hit].add(hits);
+        shard->missed_lately -= shard->missed_lately != 0;
         if (missed) {
+            shard->missed_lately = RT_MISSED_LATELY;
             rtable* rt[BURST];
             missed &= ~ip_route_input_list(&sd_, dev_, iph_, hash, missed, rt);
             for_each_bit(missed, [&](unsigned i) { miss(i); });

@@ -120,6 +120,7 @@ bool take_goto(command& c, const argument& a, fib_rule_config* cfg) {
         return c.wrong(a.word, "invalid target\n");
     cfg->action = FR_ACT_GOTO;
     cfg->action_given = true;
+    cfg->target_given = true;
     cfg->target = uint32_t(*target);
     return true;
 }

@@ -108,12 +108,12 @@ void send_echo(void* info) {
         r.err = -ENETUNREACH;
     if (!rt)
         return;
-    if (!inetdev_valid_mtu(ipv4_mtu(&rt->dst))) {
-        r.err = -ENETUNREACH;
-        return;
-    }
     if (rt->rt_flags & RTCF_BROADCAST && !r.o->broadcast) {
         r.err = -EACCES;
+        return;
+    }
+    if (!inetdev_valid_mtu(ipv4_mtu(&rt->dst))) {
+        r.err = -ENETUNREACH;
         return;
     }
     r.saddr = fl4.saddr;

@@ -13,7 +13,6 @@
 
 #include "dataplane/ip/ip_net.h"
 #include "route/inetpeer.h"
-#include "route/route_cache.h"
 
 namespace slabfwd {
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The burst path: frames of one receive burst, from the Ethernet header to the transmit stage of the
-// next hop's port. Each stage is one loop over the burst; memory that the next one needs is prefetched.
+// The burst path: frames of one receive burst, from the Ethernet header to the queue or transmit stage of
+// the next hop's port. Each stage is one loop over the burst; memory that the next one needs is prefetched.
 //
 //   eth_type_trans_list -> ip_rcv_list (checks, PRE_ROUTING) -> ip_rcv_finish_list (route cache)
-//     -> ip_forward_list (TTL, mtu, FORWARD) -> ip_output_list (POST_ROUTING, link header, staging)
+//     -> ip_forward_list (TTL, mtu, FORWARD) -> ip_output_list (POST_ROUTING, link header, sending)
 //
 // On the path of a cached flow there is no lock, allocation, virtual or indirect call per packet.
 // Door: netif_receive_burst. Threads: the worker that received the burst; under RCU to its end.
@@ -272,9 +272,13 @@ static_assert(offsetof(rtable, rt_genid) == 20);
         if (unlikely(!b.rt[i])) {
             kfree_skb_reason(burst_skb(b, i), reason);
             b.gone |= 1u << i;
-        } else if (!b.rt[i]->plain_for(b.iph[i]->protocol)) {
-            b.leave(i, burst_exit::ip_forward);
         }
+    });
+    // Only now: a later packet may have found the neighbour of an entry that an earlier one has, too, to
+    // be gone, and then the entry is plain no more.
+    for_each_bit(missed & ~(b.slow | b.gone), [&](unsigned i) {
+        if (!b.rt[i]->plain_for(b.iph[i]->protocol))
+            b.leave(i, burst_exit::ip_forward);
     });
     stage_mark(stage::ip_route_input);
 }
@@ -288,10 +292,9 @@ void rt_cache_list(ip_burst& b) {
     const rt_buckets buckets(b);
     if constexpr (MARKED)
         for_each_bit(b.live() & b.skbs, [&](unsigned i) { b.hash[i] = buckets.prefetch(b.iph[i]); });
-    // Whether a flow is in its bucket at all is asked when the burst before had one that was not: a hit
-    // need not be told so.
-    bool& missed_lately = b.sd->rt_shard->missed_lately;
-    if (likely(!missed_lately))
+    // Whether a flow is in its bucket at all is asked only where flows that are not came lately.
+    rt_hash_shard* shard = b.sd->rt_shard;
+    if (likely(!shard->missed_lately))
         for_each_live(b, [&b, buckets](unsigned i) {
             b.rt[i] = buckets.table[b.hash[i] & buckets.mask].head();
             rte_prefetch0(b.rt[i]);
@@ -318,9 +321,12 @@ void rt_cache_list(ip_burst& b) {
     });
     b.sd->rt_stat[rt_cache_stat::in_hit].add(unsigned(std::popcount(b.live())));
     b.sd->rt_stat[rt_cache_stat::in_hlist_search].add(searched);
-    missed_lately = missed != 0;
-    if (unlikely(missed))
-        ip_route_miss_list(b, missed);
+    if (likely(!missed)) {
+        shard->missed_lately -= shard->missed_lately != 0;
+        return;
+    }
+    shard->missed_lately = RT_MISSED_LATELY;
+    ip_route_miss_list(b, missed);
 }
 
 void ip_rcv_finish_list(ip_burst& b) {

@@ -20,7 +20,7 @@
 
 namespace slabfwd {
 
-constexpr uint32_t HOOK_PLUGIN_VERSION = 1;
+constexpr uint32_t HOOK_PLUGIN_VERSION = 2;
 /// The version, and the sizes of what both sides look into.
 constexpr uint64_t HOOK_PLUGIN_ABI = uint64_t(HOOK_PLUGIN_VERSION) << 48 |
                                      uint64_t(sizeof(sk_buff)) << 32 |

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Frames in and out of a port. Each worker stages what it sends on a port and hands it to the driver once
-// a burst; a worker without a transmit queue there passes its frames to the port's owner over a ring.
-// Door: port_rx_burst, port_stage, port_flush. Threads: a queue and a stage belong to one worker.
+// Frames in and out of a port. A burst that leaves by one port goes to the driver as it is; of others each
+// worker stages what it sends on a port and hands it over once a burst. A worker without a transmit queue there
+// passes its frames to the port's owner over a ring. Doors: port_rx_burst, port_xmit_burst, port_stage, port_flush.
+// Threads: a queue and a stage belong to one worker.
 #include <rte_ethdev.h>
 #include <rte_ring.h>
 

@@ -389,6 +389,7 @@ int fib_router::rule_command(std::vector<std::string> words) {
         else if (w.take("suppress_ifgroup"))
             c.suppress_ifgroup = int(w.number());
         else if (w.take("goto")) {
+            c.target_given = true;
             c.target = w.number();
             c.action = FR_ACT_GOTO;
             c.action_given = true;

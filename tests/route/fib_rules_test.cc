@@ -158,7 +158,7 @@ TEST_F(fib_rules, a_goto_goes_to_the_first_rule_of_its_priority) {
     EXPECT_EQ(r.ip("rule add prio 11 goto 11"), -EINVAL);
     EXPECT_EQ(r.text(), "Backward goto not supported");
     EXPECT_EQ(r.ip("rule add prio 11 goto 0"), -EINVAL);
-    EXPECT_EQ(r.text(), "Missing goto target for action goto");
+    EXPECT_EQ(r.text(), "Backward goto not supported");
 
     r.setup("rule del prio 30 blackhole"); // the other one takes its place
     EXPECT_EQ(r.rules()[1], "10: from 1.0.0.1 goto 30");

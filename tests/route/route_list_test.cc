@@ -171,16 +171,26 @@ TEST_F(route_list, a_stale_entry_and_a_failed_neighbour_are_for_the_full_rules) 
     m.rt[0]->dst.neighbour->nud_state.store(NUD_PERMANENT);
 }
 
-TEST_F(route_list, without_memory_the_packet_is_left_to_the_full_rules) {
-    warm();
-    misses m(r());
-    m.add(ip("10.0.0.2"), ip("192.168.1.9"));
-    fault_attr attr;
-    attr.only = ip_dst_cachep.get();
-    failslab_set(attr);
-    EXPECT_EQ(ip_route_input_list(this_softnet(), r().port("p0"), m.iph, m.hash, m.all(), m.rt), 0u);
-    failslab_off();
-    EXPECT_EQ(m.route(), 1u);
+/// As the full rules: by the next hop's own entry, or not at all under the kernel's rule, which is for
+/// ip_route_input to say.
+TEST_F(route_list, without_memory_the_packet_uses_the_next_hops_own_entry) {
+    for (int admission : {1, 0}) {
+        r().n.ipv4.rt.admission = admission;
+        warm();
+        misses m(r());
+        m.add(ip("10.0.0.2"), ip(admission ? "192.168.1.9" : "192.168.1.10"));
+        const uint64_t uncached = r().stat(S::uncached);
+        fault_attr attr;
+        attr.only = ip_dst_cachep.get();
+        failslab_set(attr);
+        EXPECT_EQ(ip_route_input_list(this_softnet(), r().port("p0"), m.iph, m.hash, m.all(), m.rt),
+                  unsigned(admission));
+        failslab_off();
+        EXPECT_TRUE(m.rt[0]->rt_shared);
+        EXPECT_EQ(r().stat(S::uncached) - uncached, unsigned(admission));
+        EXPECT_EQ(m.route(), 1u);
+        EXPECT_TRUE(m.rt[0]->rt_cached);
+    }
 }
 
 /// One call may free 64 entries, twice what a burst makes: also those that the burst was about to ask for.

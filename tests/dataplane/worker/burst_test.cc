@@ -13,6 +13,7 @@
 #include "dataplane/control/control.h"
 #include "dataplane/ip/ip.h"
 #include "dataplane/worker/worker.h"
+#include "route/fib_lpm.h"
 #include "route/ip_fib.h"
 #include "tests/support/test_net.h"
 
@@ -204,6 +205,30 @@ TEST(burst, same_as_packet_by_packet) {
     single.enter(0);
     single.advance_ms(60000);
     expect_same(burst, single);
+}
+
+/// One packet of a burst gets its next hop's own entry; a later one, whose flow pays, finds that the gateway
+/// behind it has failed.
+TEST(burst, a_gateway_that_fails_sends_nothing_to_nobody) {
+    fib_lpm_min_nodes = 1;
+    for (bool lends_first : {true, false}) {
+        two_port_router r(false);
+        r.n.ipv4.rt.gc_thresh = 0;
+        r.n.softnet[0]->rt_shard->ipv4_dst_ops.gc_thresh = 0; // flows get an entry with their second packet
+        auto of_flow = [&](const char* dst) { return frame_to(r.p0, udp_packet(ip("10.0.0.2"), ip(dst))); };
+        const bytes a = of_flow("192.168.1.1"), b = of_flow("192.168.2.9");
+        r.receive_burst(r.p0, {of_flow("192.168.7.7")});
+        r.receive_burst(r.p0, {b});
+        EXPECT_EQ(2u, r.take_sent().size());
+        neighbour* gateway = neigh_lookup(r.n.arp_tbl, ip("10.0.1.2"), r.p1);
+        ASSERT_TRUE(gateway);
+        EXPECT_EQ(0, neigh_update(gateway, nullptr, NUD_FAILED, NEIGH_UPDATE_F_OVERRIDE | NEIGH_UPDATE_F_ADMIN));
+        r.receive_burst(r.p0, lends_first ? std::vector{a, b, a} : std::vector{b, a, a});
+        for (const sent_frame& s : r.take_sent())
+            EXPECT_NE(mac_addr{}, eth_dst(s.data));
+        neigh_release(gateway);
+    }
+    fib_lpm_min_nodes = 1024;
 }
 
 unsigned accept(void* priv, sk_buff*, const nf_hook_state*) {
