@@ -11,7 +11,7 @@
 #   stop [SIGNAL]                          end the router: exit status 0, nothing lost, caches empty
 #   no_answer NAME ADDRESS [PATTERN]       a ping from NAME gets no echo, but this error
 #   refused COMMAND... / because PATTERN   the command fails with a message / that says this
-#   eventually SECONDS COMMAND..., listens NAME PORT, fail TEXT, skip TEXT
+#   eventually SECONDS COMMAND..., listens NAME PORT, fail TEXT, skip TEXT, not_here TEXT
 #
 # A test is a list of commands; the first that fails ends it (set -e). See ping_test.sh.
 
@@ -39,6 +39,12 @@ fail() {
 skip() {
     echo "SKIP: $*"
     exit 77
+}
+
+# The machine's kernel does not show what slabfwd is to be compared with.
+not_here() {
+    echo "NOT HERE: $*"
+    exit 78
 }
 
 cleanup() {

@@ -5,8 +5,8 @@
 # counters of all rules. The kernel logs for a namespace only when net.netfilter.nf_log_all_netns allows it.
 . "$(dirname "$0")/_init.sh"
 allow=/proc/sys/net/netfilter/nf_log_all_netns
-allowed=$(cat "$allow" 2>/dev/null) || skip "needs a kernel with nf_log"
-dmesg >"$tmp/dmesg" 2>/dev/null || skip "needs a readable kernel log"
+allowed=$(cat "$allow" 2>/dev/null) || not_here "needs a kernel with nf_log"
+dmesg >"$tmp/dmesg" 2>/dev/null || not_here "needs a readable kernel log"
 before_log_test() {
     local status=$?
     set +e
@@ -14,7 +14,7 @@ before_log_test() {
     (exit "$status")
     cleanup
 }
-{ trap before_log_test EXIT && echo 1 >"$allow"; } 2>/dev/null || skip "needs to set $allow"
+{ trap before_log_test EXIT && echo 1 >"$allow"; } 2>/dev/null || not_here "needs to set $allow"
 
 host a p0 10.0.0.2/24
 host b p1 10.0.1.2/24
