@@ -4,9 +4,9 @@
 # router and through slabfwd; the lines of the kernel's log and of ours are equal, word for word, and so are the
 # counters of all rules. The kernel logs for a namespace only when net.netfilter.nf_log_all_netns allows it.
 . "$(dirname "$0")/_init.sh"
+. "$(dirname "$0")/_kernel.sh"
 allow=/proc/sys/net/netfilter/nf_log_all_netns
 allowed=$(cat "$allow" 2>/dev/null) || not_here "needs a kernel with nf_log"
-dmesg >"$tmp/dmesg" 2>/dev/null || not_here "needs a readable kernel log"
 before_log_test() {
     local status=$?
     set +e
@@ -18,13 +18,7 @@ before_log_test() {
 
 host a p0 10.0.0.2/24
 host b p1 10.0.1.2/24
-namespace kernel
-for i in 0 1; do
-    namespace "k$i"
-    ip link add "p$i" netns "$tag-kernel" type veth peer name eth0 netns "$tag-k$i"
-    on kernel ethtool -K "p$i" tx off tso off gso off gro off >/dev/null 2>&1
-    ip -n "$tag-k$i" link set eth0 arp off up
-done
+kernel_router
 
 prefix=$tag-log
 all="--log-ip-options --log-tcp-options --log-tcp-sequence"
@@ -136,17 +130,8 @@ counters() {
 }
 
 on kernel sh -e <<<"$rules" >/dev/null
-# Followed, because the kernel keeps so many lines only.
-dmesg -r --follow-new >"$tmp/dmesg" &
-follower=$!
-sleep 0.3
-on k0 python3 "$tmp/send.py" "$tests/conformance/differ"
-sleep 0.3
-kill "$follower"
-wait "$follower" || true
-lines <"$tmp/dmesg" >"$tmp/kernel"
+kernel_says "$tmp/kernel" on k0 python3 "$tmp/send.py" "$tests/conformance/differ"
 counters on kernel >"$tmp/kernel.counters"
-[[ -s $tmp/kernel ]] || fail "the kernel logged nothing"
 
 router <<<"$rules"
 on a python3 "$tmp/send.py" "$tests/conformance/differ"

@@ -3,17 +3,11 @@
 # log_martians: packets with impossible addresses are told in the kernel's words. The same frames go to a namespace
 # whose kernel is the router and to slabfwd; the lines of the kernel's log and of ours are equal.
 . "$(dirname "$0")/_init.sh"
-dmesg >"$tmp/dmesg" 2>/dev/null || not_here "needs a readable kernel log"
+. "$(dirname "$0")/_kernel.sh"
 
 host a p0 10.0.0.2/24
 host b p1 10.0.1.2/24
-namespace kernel
-for i in 0 1; do
-    namespace "k$i"
-    ip link add "p$i" netns "$tag-kernel" type veth peer name eth0 netns "$tag-k$i"
-    on kernel ethtool -K "p$i" tx off tso off gso off gro off >/dev/null 2>&1
-    ip -n "$tag-k$i" link set eth0 arp off up
-done
+kernel_router
 
 settings="ip link set dev lo up
 ip link set dev p0 up address 02:00:00:00:00:01
@@ -44,15 +38,7 @@ lines() {
 }
 
 on kernel sh -e <<<"$settings" >/dev/null
-dmesg -r --follow-new >"$tmp/dmesg" &
-follower=$!
-sleep 0.3
-on k0 python3 "$tmp/send.py" "$tests/conformance/differ"
-sleep 0.3
-kill "$follower"
-wait "$follower" || true
-lines <"$tmp/dmesg" >"$tmp/kernel"
-[[ -s $tmp/kernel ]] || fail "the kernel logged nothing"
+kernel_says "$tmp/kernel" on k0 python3 "$tmp/send.py" "$tests/conformance/differ"
 router <<<"$settings"
 on a python3 "$tmp/send.py" "$tests/conformance/differ"
 sleep 0.3
