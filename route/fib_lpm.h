@@ -43,40 +43,46 @@ struct fib_lpm {
 template <class E>
 constexpr E FIB_LPM_EXT = E(E(1) << (sizeof(E) * 8 - 1)); ///< the entry names a group of tbl8
 
-/// In halves, for bursts: what the first array has for an address, and what that leads to.
-[[gnu::always_inline]] inline uint32_t fib_lpm_first(const fib_lpm* lpm, be32_t addr) {
-    const uint32_t at = be32_to_cpu(addr) >> 8;
-    return lpm->wide ? __atomic_load_n(static_cast<const uint32_t*>(lpm->tbl24) + at, __ATOMIC_ACQUIRE)
-                     : __atomic_load_n(static_cast<const uint16_t*>(lpm->tbl24) + at, __ATOMIC_ACQUIRE);
+/// A lookup's two steps, for who has something else to do between them: the entry of a /24, and the leaf that
+/// it, or the group that it names, leads to.
+template <class E>
+[[gnu::always_inline]] inline E __fib_lpm_first(const fib_lpm* lpm, uint32_t addr) {
+    return __atomic_load_n(static_cast<const E*>(lpm->tbl24) + (addr >> 8), __ATOMIC_ACQUIRE);
 }
-/// Asks for the memory that fib_lpm_second begins with.
-[[gnu::always_inline]] inline void fib_lpm_prefetch_second(const fib_lpm* lpm, be32_t addr, uint32_t first) {
-    const uint32_t ext = lpm->wide ? FIB_LPM_EXT<uint32_t> : FIB_LPM_EXT<uint16_t>;
-    const size_t at = size_t(first & ~ext) << 8 | (be32_to_cpu(addr) & 0xff);
-    if (first & ext)
-        __builtin_prefetch(static_cast<const char*>(lpm->tbl8) + (at << (lpm->wide ? 2 : 1)));
+/// REQUIRES an entry that names a group: where that has addr.
+template <class E>
+[[gnu::always_inline]] inline const E* __fib_lpm_in_group(const fib_lpm* lpm, uint32_t addr, E first) {
+    return static_cast<const E*>(lpm->tbl8) + (size_t(E(first ^ FIB_LPM_EXT<E>)) << 8 | (addr & 0xff));
+}
+template <class E>
+[[gnu::always_inline]] inline const fib_leaf* __fib_lpm_second(const fib_lpm* lpm, uint32_t addr, E e) {
+    if (e & FIB_LPM_EXT<E>)
+        e = __atomic_load_n(__fib_lpm_in_group<E>(lpm, addr, e), __ATOMIC_ACQUIRE);
+    return lpm->leaves + e;
+}
+template <class E>
+[[gnu::always_inline]] inline const fib_leaf* __fib_lpm_find(const fib_lpm* lpm, uint32_t addr) {
+    return __fib_lpm_second<E>(lpm, addr, __fib_lpm_first<E>(lpm, addr));
+}
+/// Asks for the memory that __fib_lpm_second begins with.
+template <class E>
+[[gnu::always_inline]] inline void __fib_lpm_prefetch_second(const fib_lpm* lpm, uint32_t addr, E first) {
+    if (first & FIB_LPM_EXT<E>)
+        __builtin_prefetch(__fib_lpm_in_group<E>(lpm, addr, first));
     else
         __builtin_prefetch(lpm->leaves + first);
 }
-[[gnu::always_inline]] inline const fib_leaf* fib_lpm_second(const fib_lpm* lpm, be32_t addr, uint32_t first) {
-    const uint32_t ext = lpm->wide ? FIB_LPM_EXT<uint32_t> : FIB_LPM_EXT<uint16_t>;
-    if (!(first & ext))
-        return lpm->leaves + first;
-    const size_t at = size_t(first & ~ext) << 8 | (be32_to_cpu(addr) & 0xff);
-    return lpm->leaves +
-           (lpm->wide ? __atomic_load_n(static_cast<const uint32_t*>(lpm->tbl8) + at, __ATOMIC_ACQUIRE)
-                      : __atomic_load_n(static_cast<const uint16_t*>(lpm->tbl8) + at, __ATOMIC_ACQUIRE));
+[[gnu::always_inline]] inline uint32_t fib_lpm_first(const fib_lpm* lpm, be32_t addr) {
+    return lpm->wide ? __fib_lpm_first<uint32_t>(lpm, be32_to_cpu(addr))
+                     : __fib_lpm_first<uint16_t>(lpm, be32_to_cpu(addr));
 }
-
-template <class E>
-[[gnu::always_inline]] inline const fib_leaf* __fib_lpm_find(const fib_lpm* lpm, uint32_t addr) {
-    E e = __atomic_load_n(static_cast<const E*>(lpm->tbl24) + (addr >> 8), __ATOMIC_ACQUIRE);
-    if (e & FIB_LPM_EXT<E>) {
-        const size_t group = E(e ^ FIB_LPM_EXT<E>);
-        e = __atomic_load_n(static_cast<const E*>(lpm->tbl8) + (group << 8 | (addr & 0xff)),
-                            __ATOMIC_ACQUIRE);
-    }
-    return lpm->leaves + e;
+[[gnu::always_inline]] inline void fib_lpm_prefetch_second(const fib_lpm* lpm, be32_t addr, uint32_t first) {
+    lpm->wide ? __fib_lpm_prefetch_second<uint32_t>(lpm, be32_to_cpu(addr), first)
+              : __fib_lpm_prefetch_second<uint16_t>(lpm, be32_to_cpu(addr), uint16_t(first));
+}
+[[gnu::always_inline]] inline const fib_leaf* fib_lpm_second(const fib_lpm* lpm, be32_t addr, uint32_t first) {
+    return lpm->wide ? __fib_lpm_second<uint32_t>(lpm, be32_to_cpu(addr), first)
+                     : __fib_lpm_second<uint16_t>(lpm, be32_to_cpu(addr), uint16_t(first));
 }
 /// The leaf of the longest prefix that covers addr; never null. Good to the end of the burst.
 [[gnu::always_inline]] inline const fib_leaf* fib_lpm_find(const fib_lpm* lpm, be32_t addr) {

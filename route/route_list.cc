@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "neigh/bits.h"
 #include "route/fib_lpm.h"
 #include "route/fib_rules.h"
 #include "route/fib_zone.h"
@@ -85,8 +86,7 @@ struct burst_rules {
     }
     /// The entry of a packet's flow, if there is one.
     [[gnu::always_inline]] rtable* cached(const iphdr* iph, uint32_t hash) const {
-        const bool may = shard->rt_hash_table[hash & shard->rt_hash_mask].may_have(hash);
-        return unlikely(may) ? rt_cache_probe(shard, key(iph), hash) : nullptr;
+        return rt_cache_probe(shard, key(iph), hash);
     }
     /// May the flow of a packet that has no entry get one?
     [[gnu::always_inline]] bool admits(const iphdr* iph, uint32_t hash) const {
@@ -148,12 +148,8 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
 uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
                              uint32_t missed, rtable** rt) {
     const burst_rules rules(sd, dev);
-    auto each = [](uint32_t mask, auto f) {
-        for (; mask; mask &= mask - 1)
-            f(unsigned(std::countr_zero(mask)));
-    };
     rt_hash_shard* shard = rules.shard;
-    each(missed, [&](unsigned i) {
+    for_each_bit(missed, [&](unsigned i) {
         if (rules.lpm)
             fib_lpm_prefetch(rules.lpm, iph[i]->daddr);
         else
@@ -167,13 +163,13 @@ uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* ip
     if (!rules.thrifty)
         gc.begin(entries_over(shard, unsigned(std::popcount(missed))));
     uint32_t first[BURST];
-    each(missed, [&](unsigned i) {
+    for_each_bit(missed, [&](unsigned i) {
         first[i] = fib_lpm_first(rules.lpm, iph[i]->daddr);
         fib_lpm_prefetch_second(rules.lpm, iph[i]->daddr, first[i]);
     });
     gc.heads();
     uint32_t todo = 0;
-    each(missed, [&](unsigned i) {
+    for_each_bit(missed, [&](unsigned i) {
         rt[i] = rules.own_entry(iph[i], fib_lpm_second(rules.lpm, iph[i]->daddr, first[i]));
         todo |= uint32_t(rt[i] != nullptr) << i;
     });

@@ -7,10 +7,9 @@
 // Origin: the kernel's list receive (ip_list_rcv, net/ipv4/ip_input.c), made arrays.
 #pragma once
 
-#include <bit>
-
 #include "dataplane/netfilter/netfilter.h"
 #include "dataplane/port/port.h"
+#include "neigh/bits.h"
 #include "route/route.h"
 
 namespace slabfwd {
@@ -50,12 +49,6 @@ struct ip_burst {
         exit[i] = at;
     }
 };
-
-/// Calls f(i) for each set bit of mask, lowest first.
-template <class F> [[gnu::always_inline]] inline void for_each_bit(uint32_t mask, F f) {
-    for (; mask; mask &= mask - 1)
-        f(unsigned(std::countr_zero(mask)));
-}
 
 /// Calls f(i) for each packet that is still in the burst. All of them, the common case, is a plain loop.
 template <class F> [[gnu::always_inline]] inline void for_each_live(const ip_burst& b, F f) {

@@ -8,6 +8,7 @@
 
 #include <rte_prefetch.h>
 
+#include "neigh/bits.h"
 #include "neigh/packet_work.h"
 #include "neigh/softnet.h"
 #include "route/route.h"
@@ -240,12 +241,6 @@ void param_of_burst(xt_action_param& par, nf_hook_burst* b, unsigned i) {
     par.hotdrop = false;
 }
 
-template <class F>
-void for_each_live(uint32_t mask, F f) {
-    for (; mask; mask &= mask - 1)
-        f(unsigned(std::countr_zero(mask)));
-}
-
 /// The end of a base chain for those packets that come to it: its policy, at once.
 void policy_burst(const ct_chain& base, xt_slot_counters& counters, nf_hook_burst* b,
                   uint32_t packets) {
@@ -253,7 +248,7 @@ void policy_burst(const ct_chain& base, xt_slot_counters& counters, nf_hook_burs
         return;
     counters.add(base.policy_counter, unsigned(std::popcount(packets)), b->bytes_together(packets));
     if (base.policy != NF_ACCEPT)
-        for_each_live(packets, [&](unsigned i) { b->drop(i); });
+        for_each_bit(packets, [&](unsigned i) { b->drop(i); });
 }
 
 /// Asks the IP header alone, and does the same with all that it matches.
@@ -267,7 +262,7 @@ uint32_t rule_matches_burst(const ct_rule& r, nf_hook_burst* b, uint32_t packets
     if (r.ip_any)
         return packets;
     uint32_t matched = 0;
-    for_each_live(packets, [&](unsigned i) {
+    for_each_bit(packets, [&](unsigned i) {
         xt_action_param par;
         param_of_burst(par, b, i);
         matched |= uint32_t(ip_packet_match(par, r.ip)) << i;
@@ -291,7 +286,7 @@ uint32_t simple_rules_burst(const ct_chain& base, xt_slot_counters& counters, nf
             continue;
         packets &= ~matched;
         if (r.verdict == ipt_verdict::DROP)
-            for_each_live(matched, [&](unsigned i) { b->drop(i); });
+            for_each_bit(matched, [&](unsigned i) { b->drop(i); });
     }
     return packets;
 }
@@ -340,7 +335,7 @@ void ipt_hook_burst(void* priv, nf_hook_burst* b) {
     const classifier* index = base->segments[0].index.get();
     burst_lookup at;
     // All packets' classes first, so that their cache misses overlap.
-    for_each_live(index ? b->live : 0, [&](unsigned i) {
+    for_each_bit(index ? b->live : 0, [&](unsigned i) {
         xt_action_param par;
         param_of_burst(par, b, i);
         at.key[i] = key_of(par);
@@ -348,7 +343,7 @@ void ipt_hook_burst(void* priv, nf_hook_burst* b) {
         for (unsigned d = 0; d < at.cursor[i].n; ++d)
             rte_prefetch0(at.cursor[i].c[d]);
     });
-    for_each_live(packets, [&](unsigned i) {
+    for_each_bit(packets, [&](unsigned i) {
         xt_action_param par;
         param_of_burst(par, b, i);
         walk w(*table, par, counters);
