@@ -9,6 +9,9 @@
 
 namespace slabfwd {
 
+/// Packets that are looked at together at most: a bit each.
+constexpr unsigned PACKET_BURST = 32;
+
 /// Calls f(i) for each set bit of mask, lowest first.
 template <class F> [[gnu::always_inline]] inline void for_each_bit(uint32_t mask, F f) {
     for (; mask; mask &= mask - 1)

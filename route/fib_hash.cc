@@ -326,11 +326,6 @@ int fib_two_table_lookup(fib_table* first, fib_table* second, const flowi4* flp,
     return 1;
 }
 
-void fib_lookup_prefetch(const net& n, be32_t daddr) {
-    if (const fib_lpm* lpm = rcu_dereference(n.ipv4.fib->fib_main->tb_lpm))
-        fib_lpm_prefetch(lpm, daddr);
-}
-
 fib_table* fib_hash_table(fib_net* fn, uint32_t id) {
     void* mem = kmalloc(sizeof(fib_table), GFP_KERNEL);
     if (!mem)

@@ -118,21 +118,23 @@ fib_lpm* fib_lpm_alloc(net* n, bool wide, uint32_t leaf_cap, uint32_t group_cap)
 
 // ---- classes of routes
 
-/// The class of a prefix's routes; pad[0] tells that there are any.
+/// The class of a prefix's routes.
 fib_leaf leaf_of(const fib_alias* fa, int plen) {
     fib_leaf leaf{};
     if (!fa)
         return leaf;
-    leaf.pad[0] = 1;
+    leaf.any = true;
     leaf.plen = uint8_t(plen);
     if (!fa->fa_next && !fa->fa_tos && plen) {
         leaf.fi = fa->fa_info;
         leaf.type = fa->fa_type;
+        if (leaf.type == RTN_UNICAST && leaf.fi->fib_nhs == 1)
+            leaf.nh_rth_input = leaf.fi->fib_nh_[0].nh_rth_input;
     }
     return leaf;
 }
 bool same_class(const fib_leaf& a, const fib_leaf& b) {
-    return a.fi == b.fi && a.type == b.type && a.plen == b.plen && a.pad[0] == b.pad[0];
+    return a.fi == b.fi && a.type == b.type && a.plen == b.plen && a.any == b.any;
 }
 
 uint32_t& leaf_bucket(fib_lpm_writer* w, const fib_leaf& leaf) {
@@ -377,8 +379,8 @@ fib_lpm_change::~fib_lpm_change() = default;
 void fib_lpm_change::commit(const fib_alias* after_routes) {
     const fib_leaf after = leaf_of(after_routes, plen_);
     if (!same_class(before_, after) && tb_->tb_lpm) {
-        const uint32_t old = before_.pad[0] ? leaf_find(tb_->tb_lpm, before_) : 0;
-        if (after.pad[0]) {
+        const uint32_t old = before_.any ? leaf_find(tb_->tb_lpm, before_) : 0;
+        if (after.any) {
             while (tb_->tb_lpm && !fib_lpm_add(tb_->tb_lpm, key_, plen_, after)) {
                 fib_lpm* bigger = fib_lpm_grown(tb_->tb_lpm);
                 bigger ? fib_lpm_replace(tb_, bigger) : fib_lpm_drop(tb_);
@@ -389,8 +391,8 @@ void fib_lpm_change::commit(const fib_alias* after_routes) {
         if (old && tb_->tb_lpm)
             leaf_put(tb_->tb_lpm, old);
     }
-    if (before_.pad[0] != after.pad[0])
-        count_node(tb_, after.pad[0] ? 1 : -1);
+    if (before_.any != after.any)
+        count_node(tb_, after.any ? 1 : -1);
     before_ = after;
 }
 

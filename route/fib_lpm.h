@@ -15,6 +15,7 @@
 
 #include <cstddef>
 
+#include "alloc/prefetch.h"
 #include "route/fib_lookup.h"
 
 namespace slabfwd {
@@ -23,10 +24,12 @@ namespace slabfwd {
 /// (several of one prefix, a TOS, a default route): look there, from this length on down.
 struct fib_leaf {
     fib_info* fi;
+    rtable** nh_rth_input; ///< of unicast routes with one next hop: that of fi->fib_nh_[0]; else null
     uint8_t type, plen;
-    uint8_t pad[6];
+    bool any; ///< there are routes
+    uint8_t pad[13];
 };
-static_assert(sizeof(fib_leaf) == 16);
+static_assert(sizeof(fib_leaf) == 32, "divides a cache line");
 
 struct fib_lpm_writer;
 
@@ -42,6 +45,24 @@ struct fib_lpm {
 
 template <class E>
 constexpr E FIB_LPM_EXT = E(E(1) << (sizeof(E) * 8 - 1)); ///< the entry names a group of tbl8
+
+/// Where lookups in the main table begin, for who knows addresses before it is their turn. Good to the end of
+/// the burst.
+struct fib_lookup_ahead {
+    const char* table;
+    unsigned shift;
+    uint32_t known; ///< 0: there is no compiled table, and of() is any place
+
+    explicit fib_lookup_ahead(const net& n)
+        : fib_lookup_ahead(rcu_dereference(n.ipv4.fib->fib_main->tb_lpm)) {}
+    explicit fib_lookup_ahead(const fib_lpm* lpm)
+        : table(lpm ? static_cast<const char*>(lpm->tbl24) : "any place"),
+          shift(lpm && lpm->wide ? 2 : 1), known(lpm ? ~0u : 0) {}
+    /// To be prefetched, not read.
+    [[gnu::always_inline]] const void* of(be32_t daddr) const {
+        return table + (size_t((be32_to_cpu(daddr) & known) >> 8) << shift);
+    }
+};
 
 /// A lookup's two steps, for who has something else to do between them: the entry of a /24, and the leaf that
 /// it, or the group that it names, leads to.
@@ -68,21 +89,9 @@ template <class E>
 template <class E>
 [[gnu::always_inline]] inline void __fib_lpm_prefetch_second(const fib_lpm* lpm, uint32_t addr, E first) {
     if (first & FIB_LPM_EXT<E>)
-        __builtin_prefetch(__fib_lpm_in_group<E>(lpm, addr, first));
+        prefetch_l2(__fib_lpm_in_group<E>(lpm, addr, first));
     else
         __builtin_prefetch(lpm->leaves + first);
-}
-[[gnu::always_inline]] inline uint32_t fib_lpm_first(const fib_lpm* lpm, be32_t addr) {
-    return lpm->wide ? __fib_lpm_first<uint32_t>(lpm, be32_to_cpu(addr))
-                     : __fib_lpm_first<uint16_t>(lpm, be32_to_cpu(addr));
-}
-[[gnu::always_inline]] inline void fib_lpm_prefetch_second(const fib_lpm* lpm, be32_t addr, uint32_t first) {
-    lpm->wide ? __fib_lpm_prefetch_second<uint32_t>(lpm, be32_to_cpu(addr), first)
-              : __fib_lpm_prefetch_second<uint16_t>(lpm, be32_to_cpu(addr), uint16_t(first));
-}
-[[gnu::always_inline]] inline const fib_leaf* fib_lpm_second(const fib_lpm* lpm, be32_t addr, uint32_t first) {
-    return lpm->wide ? __fib_lpm_second<uint32_t>(lpm, be32_to_cpu(addr), first)
-                     : __fib_lpm_second<uint16_t>(lpm, be32_to_cpu(addr), uint16_t(first));
 }
 /// The leaf of the longest prefix that covers addr; never null. Good to the end of the burst.
 [[gnu::always_inline]] inline const fib_leaf* fib_lpm_find(const fib_lpm* lpm, be32_t addr) {
@@ -93,8 +102,7 @@ template <class E>
 void fib_lpm_lookup_bulk(const fib_lpm* lpm, const be32_t* addr, const fib_leaf** leaf, unsigned n);
 /// Asks for the memory that fib_lpm_find(addr) begins with.
 [[gnu::always_inline]] inline void fib_lpm_prefetch(const fib_lpm* lpm, be32_t addr) {
-    const size_t at = be32_to_cpu(addr) >> 8;
-    __builtin_prefetch(static_cast<const char*>(lpm->tbl24) + (at << (lpm->wide ? 2 : 1)));
+    prefetch_l2(fib_lookup_ahead(lpm).of(addr));
 }
 
 /// Prefixes from which on a table is compiled; below, the zones are as fast and need less memory.

@@ -19,7 +19,11 @@ kmem_cache *fn_hash_kmem, *fn_alias_kmem, *in_ifaddr_cachep;
 
 namespace {
 
-constexpr uint32_t FZ_MIN_DIVISOR = 16, FZ_MAX_DIVISOR = KMALLOC_MAX_SIZE / sizeof(fib_node*);
+constexpr uint32_t FZ_MIN_DIVISOR = 16;
+/// Of the hosts' zone: so many that few addresses meet one of the own ones' buckets, of which each packet that is
+/// not cached asks.
+constexpr uint32_t FZ_HOSTS_DIVISOR = 512;
+constexpr uint32_t FZ_MAX_DIVISOR = KMALLOC_MAX_SIZE / sizeof(fib_node*);
 
 std::mutex caches_lock;
 unsigned caches_users = 0; ///< nets that have a FIB; under caches_lock
@@ -69,7 +73,7 @@ fn_zone* fn_new_zone(fn_hash* t, int plen) {
     auto* fz = new (mem) fn_zone;
     fz->fz_order = plen;
     fz->fz_mask = inet_make_mask(plen);
-    fz->fz_hash = fz_hash_alloc(plen ? FZ_MIN_DIVISOR : 1);
+    fz->fz_hash = fz_hash_alloc(plen == 32 ? FZ_HOSTS_DIVISOR : plen ? FZ_MIN_DIVISOR : 1);
     if (!fz->fz_hash) {
         kfree(fz);
         return nullptr;

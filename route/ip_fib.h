@@ -142,8 +142,6 @@ int fib_lookup(net& n, const flowi4* flp, fib_result* res, int flags = 0);
 /// One table only; -EAGAIN when it has nothing. Until the first `ip rule` command, local and main
 /// are one longest-prefix lookup (the kernel keeps them in one trie), also here.
 int fib_table_lookup(fib_table* tb, const flowi4* flp, fib_result* res, int flags = 0);
-/// Asks for the memory that a lookup of daddr begins with. Any slot.
-void fib_lookup_prefetch(const net& n, be32_t daddr);
 /// The table of an id (0: main); null when there is none. Any slot, under RCU.
 fib_table* fib_get_table(net& n, uint32_t id);
 /// Chooses among the next hops / default routes. Origin: fib_select_path. skb may be null.

@@ -53,15 +53,11 @@ void dst_ops_init(rt_hash_shard* shard) {
 rt_hash_shard* shard_alloc(softnet_data* sd, uint32_t buckets) {
     void* mem = kzalloc(sizeof(rt_hash_shard), GFP_KERNEL);
     void* table = mem ? kzalloc(buckets * sizeof(rt_bucket), GFP_KERNEL) : nullptr;
-    void* admit = table ? kzalloc(buckets * sizeof(uint32_t), GFP_KERNEL) : nullptr;
-    if (!admit) {
-        kfree(table);
+    if (!table) {
         kfree(mem);
         return nullptr;
     }
     auto* shard = new (mem) rt_hash_shard;
-    shard->admit = static_cast<uint32_t*>(admit);
-    shard->admit_mask = buckets - 1;
     shard->rt_hash_table = static_cast<rt_bucket*>(table);
     shard->rt_hash_mask = buckets - 1;
     shard->rt_hash_seed = new_secret();
@@ -75,7 +71,6 @@ rt_hash_shard* shard_alloc(softnet_data* sd, uint32_t buckets) {
 void shard_free(rt_hash_shard* shard) {
     del_timer(&shard->periodic);
     kfree(shard->rt_hash_table);
-    kfree(shard->admit);
     shard->~rt_hash_shard();
     kfree(shard);
 }
@@ -242,32 +237,33 @@ rt_bucket& bucket_of(rt_hash_shard* shard, uint32_t hash) {
 }
 
 // What a bucket says of its chain after rt, behind before (null: the first), was taken out of it.
-// kinds: those of the entries in front. Most leave as the last of their chain, being the oldest;
-// entries behind rt are not looked at for their kinds, which stay with rt's.
-void bucket_after_del(rt_bucket& bucket, const rtable* before, rtable* after, uint64_t kinds) {
+// marks: those of the entries in front. Most leave as the last of their chain, being the oldest;
+// entries behind rt are not looked at for their marks, which stay with rt's.
+void bucket_after_del(rt_bucket& bucket, const rtable* before, rtable* after, uint32_t marks) {
     rtable* head = before ? bucket.head() : after;
     unsigned length = bucket.length() - 1;
     if (after)
-        kinds = bucket.kinds();
+        marks = bucket.marks;
     if (unlikely(bucket.length() == rt_bucket::LONG)) {
-        kinds = length = 0;
+        marks = length = 0;
         for (const rtable* rt = head; rt; rt = rt_next_in_chain(rt), ++length)
-            kinds |= uint64_t(1) << rt->kind();
+            marks |= rt_bucket::marks_of(rt->kind());
     }
-    bucket.set(head, kinds, length);
+    bucket.set(head, length);
+    bucket.marks = marks;
 }
 
 // rt leaves its chain.
 void chain_del(rt_bucket& bucket, rtable* rt) {
     rtable* before = nullptr;
-    uint64_t kinds = 0;
+    uint32_t marks = 0;
     for (rtable* rth = bucket.head(); rth != rt; rth = rt_next_in_chain(rth)) {
-        kinds |= uint64_t(1) << rth->kind();
+        marks |= rt_bucket::marks_of(rth->kind());
         before = rth;
     }
     if (before)
         before->dst.rt_next = rt->dst.rt_next;
-    bucket_after_del(bucket, before, rt_next_in_chain(rt), kinds);
+    bucket_after_del(bucket, before, rt_next_in_chain(rt), marks);
 }
 
 // What a walk along a chain found.
@@ -282,11 +278,8 @@ chain_walk rt_walk_chain(rt_bucket& bucket, const rt_key& key) {
     rtable* before = nullptr;
     for (rtable* rth = bucket.head(); rth; before = rth, rth = rt_next_in_chain(rth)) {
         if (rt_key_equal(rth->key, key)) {
-            if (before) { // put it first
-                before->dst.rt_next = rth->dst.rt_next;
-                rth->dst.rt_next = &bucket.head()->dst;
-                bucket.set(rth, bucket.kinds(), bucket.length());
-            }
+            if (before) // put it first
+                bucket.to_front(before, rth);
             walk.same = rth;
             return walk;
         }

@@ -8,7 +8,7 @@
 // Threads: a shard is its slot's alone. Tables may change at any time on the control thread, which bumps
 // net.ipv4.rt_genid once per batch of changes; an entry of another generation is no hit: it is looked up
 // again in place and, when it leads to the same fib_info, takes the new generation.
-// Above gc_thresh a flow is admitted when it pays (rt_admit); else the packet uses the next hop's own
+// Above gc_thresh a flow is admitted when it pays (rt_thrifty); else the packet uses the next hop's own
 // entry (fib_nh, one per slot). net.ipv4.route.admission = 0 asks for the kernel's rule instead.
 // rt_cache_rebuild_count < 0 turns the cache off: each packet takes the next hop's own entry.
 // Files: route.cc (the cache), route_entry.cc (making entries), route_gc.cc, route_input.cc, route_output.cc,
@@ -33,21 +33,21 @@ constexpr uint32_t RTCF_NOTIFY = 0x00010000, RTCF_DIRECTDST = 0x00020000,
                    RTCF_MULTICAST = 0x20000000, RTCF_LOCAL = 0x80000000u;
 constexpr uint8_t INET_DSCP_MASK = 0xfc; ///< bits of TOS that routing looks at
 
-/// The cache key, first in an rtable: 17 bytes that are compared as they lie, and padding (rtable::plain, kind).
+/// The cache key, first in an rtable: 17 bytes that are compared as they lie, and what an rtable keeps behind.
 struct rt_key {
     be32_t daddr, saddr;
     uint16_t iif, oif; ///< ifindex; iif 0 for own packets
     uint32_t mark;
     uint8_t tos;
-    uint8_t pad[3];
+    uint8_t plain; ///< not part of the key: rtable::plain
+    uint16_t kind; ///< not part of the key: rtable::kind
     friend bool operator==(const rt_key& a, const rt_key& b) {
-        return __builtin_memcmp(&a, &b, offsetof(rt_key, pad)) == 0;
+        return __builtin_memcmp(&a, &b, offsetof(rt_key, plain)) == 0;
     }
 };
 static_assert(sizeof(rt_key) == 20);
 
-/// The burst path's comparison: the 17 bytes that are the key, without a call and without the padding, in
-/// which rtable keeps a flag and a kind.
+/// The burst path's comparison: the 17 bytes that are the key, without a call.
 [[gnu::always_inline]] inline bool rt_key_equal(const rt_key& a, const rt_key& b) {
     auto w = [](const rt_key& k, size_t at) {
         uint64_t v;
@@ -86,15 +86,15 @@ struct alignas(64) rtable {
     rtable *lru_next, *lru_prev; ///< the shard's list for spread-out collection
 
     /// 1 for a plain forward: input is ip_forward, output ip_output, no redirect, no error. In the first
-    /// line's key.pad[0] so that a burst sees it without another line. 2: plain but for ICMP, on a route over
+    /// line's key.plain so that a burst sees it without another line. 2: plain but for ICMP, on a route over
     /// several next hops, where errors choose their way by the packet that they quote.
-    uint8_t plain() const { return key.pad[0]; }
+    uint8_t plain() const { return key.plain; }
     /// May a burst forward a packet of this protocol by the first line alone?
     bool plain_for(uint8_t protocol) const {
-        return key.pad[0] == 1 || (key.pad[0] == 2 && protocol != 1);
+        return key.plain == 1 || (key.plain == 2 && protocol != 1);
     }
     /// While in the hash: the kind of its flow (rt_bucket), by its hash.
-    uint8_t kind() const { return key.pad[1]; }
+    uint16_t kind() const { return key.kind; }
 };
 static_assert(sizeof(rtable) <= 256);
 static_assert(offsetof(rtable, dst) == 24);
@@ -121,37 +121,48 @@ inline be32_t rt_nexthop(const rtable* rt, be32_t daddr) {
 constexpr unsigned RT_OWN_MAX = 8;
 constexpr uint8_t RT_MISSED_LATELY = 8;
 
-/// A bucket of the hash in one word: bits 4..47 are the head of the chain (by dst.rt_next), bits 48..63 tell
-/// which of 16 kinds of flows may be in it, bits 0..3 how many entries (LONG: that many or more). So most flows
-/// that have no entry are told without a look at those of others, which lie all over the memory.
-/// Invariants: the kind of every entry is set; others may be, after an entry in the middle has gone.
+/// A bucket of the hash: all that a flow which has no entry is told by, without a look at the entries of others,
+/// which lie all over the memory.
 struct rt_bucket {
     static constexpr unsigned LONG = 15;
-    static constexpr uint64_t ENTRY = 0x0000fffffffffff0;
-    uint64_t word = 0;
+    uint64_t chain = 0; ///< the head (entries are linked by dst.rt_next), and how many (LONG: that many or more)
+    uint32_t marks = 0; ///< those of every entry's kind; of others, too, after an entry in the middle has gone
+    uint32_t seen = 0;  ///< a flow that came without an entry, and when (rt_came_lately); 0: none
 
-    /// The four bits of a hash that make a flow's kind; buckets are chosen by the others.
-    static uint8_t kind_of(uint32_t hash) { return uint8_t(hash >> 28); }
-    [[gnu::always_inline]] rtable* head() const { return reinterpret_cast<rtable*>(word & ENTRY); }
-    [[gnu::always_inline]] bool may_have(uint32_t hash) const { return word >> 48 >> (hash >> 28) & 1; }
+    /// The bits of a hash that make a flow's kind; buckets are chosen by the others.
+    [[gnu::always_inline]] static uint16_t kind_of(uint32_t hash) { return uint16_t(hash >> 19); }
+    /// Three marks of 32 for a kind: with two entries here one other flow in 150 looks as if it had one, too.
+    [[gnu::always_inline]] static uint32_t marks_of(uint16_t kind) {
+        return uint32_t(1) << (kind & 31) | uint32_t(1) << (kind >> 4 & 31) | uint32_t(1) << (kind >> 8);
+    }
+    [[gnu::always_inline]] rtable* head() const {
+        return reinterpret_cast<rtable*>(chain & ~uint64_t(LONG));
+    }
+    [[gnu::always_inline]] bool may_have(uint32_t hash) const { return !(marks_of(kind_of(hash)) & ~marks); }
     /// Where to begin the search for a flow; null: it is not here. Without a branch.
     [[gnu::always_inline]] rtable* first_for(uint32_t hash) const {
-        return reinterpret_cast<rtable*>(word & ENTRY & -uint64_t(may_have(hash)));
+        return reinterpret_cast<rtable*>(chain & ~uint64_t(LONG) & -uint64_t(may_have(hash)));
     }
-    unsigned length() const { return unsigned(word & LONG); }
-    uint64_t kinds() const { return word >> 48; }
-    void set(rtable* head, uint64_t kinds, unsigned length) {
-        word = kinds << 48 | reinterpret_cast<uint64_t>(head) | (length < LONG ? length : LONG);
+    unsigned length() const { return unsigned(chain & LONG); }
+    void set(rtable* head, unsigned length) {
+        chain = reinterpret_cast<uint64_t>(head) | (length < LONG ? length : LONG);
     }
     /// rt, which is in no chain, becomes the head.
     [[gnu::always_inline]] void push(rtable* rt, uint32_t hash) {
-        rt->key.pad[1] = kind_of(hash);
+        rt->key.kind = kind_of(hash);
         rtable* next = head();
         rt->dst.rt_next = next ? &next->dst : nullptr;
-        set(rt, kinds() | uint64_t(1) << rt->kind(), length() + 1);
+        set(rt, length() + 1);
+        marks |= marks_of(rt->kind());
+    }
+    /// rt, which is in the chain behind before, becomes the head.
+    void to_front(rtable* before, rtable* rt) {
+        before->dst.rt_next = rt->dst.rt_next;
+        rt->dst.rt_next = &head()->dst;
+        chain = reinterpret_cast<uint64_t>(rt) | (chain & LONG);
     }
 };
-static_assert(alignof(rtable) >= 16);
+static_assert(alignof(rtable) > rt_bucket::LONG && sizeof(rt_bucket) == 16);
 
 /// One slot's route cache.
 /// ipv4_dst_ops.entries = nr_cached + nr_free_counted + entries that were freed while somebody held them.
@@ -174,8 +185,7 @@ struct rt_hash_shard {
     int rebuild_count = 0;               ///< emergency rebuilds of the hash (rt_cache_rebuild_count)
     jiffies_t last_rebuild = 0;
     timer_list periodic;                 ///< gc_interval check of expired entries; pending while nr_cached
-    uint32_t* admit = nullptr;           ///< who came lately: tag and time by hash (rt_admit)
-    uint32_t admit_mask = 0;
+    uint32_t admit_chance = 1;           ///< a generator's state (rt_came_lately)
     uint8_t missed_lately = 0;           ///< not 0: one of the last RT_MISSED_LATELY bursts had a miss
     unsigned gc_ahead = 0;               ///< entries at lru_head that a burst has asked for (rt_gc_ahead)
     const rtable* gc_next = nullptr;     ///< the entry behind them in the list; null outside of such a burst
@@ -258,8 +268,8 @@ bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, r
                           skb_drop_reason* reason);
 /// The same for the packets `missed` (bit i: iph[i], hash[i] of its key) of a burst, where a next hop's own
 /// entry says what there is to say: those get rt[i], a plain entry, new or the next hop's own, and their bit in
-/// the result. rt[i] of the others in `missed` is overwritten. Also asks for the memory that
-/// ip_route_input_burst will need for them. mark is 0 for all.
+/// the result. rt[i] of the others in `missed` is overwritten. mark is 0 for all. While shard->missed_lately the
+/// caller has asked for where the table is looked up (fib_lookup_ahead).
 uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
                              uint32_t missed, rtable** rt);
 

@@ -8,7 +8,9 @@
 #pragma once
 
 #include <mutex>
+#include <utility>
 
+#include "neigh/bits.h"
 #include "route/inetpeer.h"
 #include "route/route.h"
 
@@ -94,7 +96,7 @@ inline uint32_t rt_hash_of(const rt_hash_shard* shard, const rt_key& key) {
 }
 inline rt_key rt_make_key(be32_t daddr, be32_t saddr, int iif, int oif, uint32_t mark,
                           uint8_t tos) {
-    return {daddr, saddr, uint16_t(iif), uint16_t(oif), mark, uint8_t(tos & INET_DSCP_MASK), {}};
+    return {daddr, saddr, uint16_t(iif), uint16_t(oif), mark, uint8_t(tos & INET_DSCP_MASK), 0, 0};
 }
 /// net.ipv4.rt_genid as of now, before tables are read.
 inline uint32_t rt_genid(const net& n) {
@@ -137,9 +139,12 @@ rtable* rt_entry_for(rt_hash_shard* shard, uint32_t hash, const rt_decision& d, 
                      const sk_buff* skb, skb_drop_reason* reason);
 /// A new entry of the cache for a packet's flow (mark 0) that own, a plain next hop's own entry of the
 /// current generation towards a valid neighbour, says all about. Null: no memory, or collection has found
-/// no room. The caller has asked whether the flow has an entry (rt_cache_probe) and pays (rt_admit), and that
+/// no room. The caller has asked whether the flow has an entry (rt_cache_probe) and pays (rt_thrifty), and that
 /// the chain is not long (rt_chain_is_long).
 rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph, uint32_t hash, int iif);
+/// rt, a stale entry of the cache, still says what own does, a plain next hop's own entry of the current generation
+/// that stands for a packet of rt's key: rt becomes current. False: it does not, or has learned more than own.
+bool rt_renew_like(rtable* rt, const rtable* own);
 /// Chains that are to be looked at before another entry comes in, so that the worst of them goes, are
 /// rt_intern_hash's.
 bool rt_chain_is_long(const rt_hash_shard* shard, uint32_t hash);
@@ -155,13 +160,33 @@ void rt_nh_free(fib_info* fi);
 extern shared_cache ip_dst_cachep;
 
 // ---- route_gc.cc
-/// May a flow that has no entry get one? Below gc_thresh always; above it when it pays: when its last
-/// packet without an entry came within RT_ADMIT_WINDOW. Remembers that it came. One word is touched.
-bool rt_admit(rt_hash_shard* shard, uint32_t hash, const rt_key& key);
 constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
-/// The word of rt_hash_shard::admit that stands for a flow.
-inline uint32_t* rt_admit_slot(const rt_hash_shard* shard, uint32_t hash) {
-    return &shard->admit[(hash * 0x9e3779b1u >> 7) & shard->admit_mask];
+/// Is the flow that its bucket remembers this one, whose packet has no entry, and did it come within
+/// RT_ADMIT_WINDOW? If not, one in RT_ADMIT_STAYS takes the place of the remembered one (all do when there is none, or
+/// it is too long ago). So of flows that wait for an entry in one bucket, in whatever order they come, now one and
+/// now another is still remembered when it comes again, and a flood's passing flows push it out that seldom.
+/// A flow is remembered as a tag of 16 bits.
+[[gnu::always_inline]] inline bool rt_came_lately(rt_hash_shard* shard, rt_bucket& bucket, be32_t daddr,
+                                                  be32_t saddr, uint8_t dscp, uint32_t iif, uint32_t oif,
+                                                  jiffies_t now) {
+    constexpr unsigned SHIFT = 3; // the time in units of 8 jiffies: unambiguous for half an hour
+    constexpr uint32_t RT_ADMIT_STAYS = 4;
+    const auto time = uint16_t(now >> SHIFT);
+    const uint64_t mixed = (uint64_t(daddr.raw) << 32 | saddr.raw) * 0xa0761d6478bd642fu;
+    const uint32_t tag = uint16_t(mixed >> 48 ^ mixed >> 16 ^ dscp ^ oif ^ iif << 3) | 1u;
+    const uint32_t seen = bucket.seen;
+    const bool lately = uint16_t(time - uint16_t(seen)) <= RT_ADMIT_WINDOW >> SHIFT;
+    const bool same = seen >> 16 == tag && lately;
+    shard->admit_chance = shard->admit_chance * 1664525 + 1013904223; // no pattern of packets is in step with it
+    const bool takes = !seen || !lately || shard->admit_chance < ~0u / RT_ADMIT_STAYS;
+    bucket.seen = same ? 0 : takes ? tag << 16 | time : seen; // written always: no branch
+    return same;
+}
+/// Are entries for those flows only that pay: that come again before they are forgotten (rt_came_lately)? Not
+/// below gc_thresh, and not under the kernel's rule (net.ipv4.route.admission 0).
+[[gnu::always_inline]] inline bool rt_thrifty(const rt_hash_shard* shard) {
+    return dst_entries_get_fast(&shard->ipv4_dst_ops) >= shard->ipv4_dst_ops.gc_thresh &&
+           rt_shard_net(shard).ipv4.rt.admission;
 }
 /// Asks for all lines of an entry.
 [[gnu::always_inline]] inline void rt_prefetch(const rtable* rt) {
@@ -178,7 +203,7 @@ inline uint32_t* rt_admit_slot(const rt_hash_shard* shard, uint32_t hash) {
 struct rt_gc_ahead {
     rt_hash_shard* shard;
     unsigned count = 0;
-    const rtable *entry[32], *at[32];
+    const rtable *entry[PACKET_BURST], *at[PACKET_BURST];
 
     explicit rt_gc_ahead(rt_hash_shard* of) : shard(of) {}
     ~rt_gc_ahead() {

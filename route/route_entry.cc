@@ -49,7 +49,7 @@ bool rt_is_plain(const rtable* rt) {
 
 // See rtable::plain.
 void rt_set_plain(rtable* rt) {
-    rt->key.pad[0] = !rt_is_plain(rt) ? 0 : rt->fi->fib_nhs == 1 ? 1 : 2;
+    rt->key.plain = !rt_is_plain(rt) ? 0 : rt->fi->fib_nhs == 1 ? 1 : 2;
 }
 
 /// Takes over from d what may change while rt_same holds.
@@ -127,7 +127,10 @@ neighbour* rt_decided_neighbour(const rt_hash_shard* shard, const rt_decision& d
 // may).
 rtable* rt_make_cached(rt_hash_shard* shard, uint32_t hash, const rt_decision& d,
                        const sk_buff* skb, skb_drop_reason* refused) {
-    if (!rt_admit(shard, hash, d.key)) {
+    if (rt_thrifty(shard) &&
+        !rt_came_lately(shard, shard->rt_hash_table[hash & shard->rt_hash_mask], d.key.daddr, d.key.saddr,
+                        d.key.tos, d.key.iif, d.key.oif, jiffies())) {
+        RT_CACHE_STAT_INC(rt_cache_stat::unadmitted);
         trace_packet(skb, "above gc_thresh, first packet in a while: not entered");
         return nullptr;
     }
@@ -294,7 +297,7 @@ rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph,
         return nullptr;
     auto* rt = static_cast<rtable*>(mem);
     // Line by line: the first is the flow's, of the others most is as in own.
-    rt->key = {iph->daddr, iph->saddr, uint16_t(iif), 0, 0, uint8_t(iph->tos & INET_DSCP_MASK), {1, 0, 0}};
+    rt->key = {iph->daddr, iph->saddr, uint16_t(iif), 0, 0, uint8_t(iph->tos & INET_DSCP_MASK), 1, 0};
     rt->rt_genid = own->rt_genid;
     rt->dst.neighbour = neigh_clone(own->dst.neighbour);
     rt->dst.dev = own->dst.dev;
@@ -313,6 +316,25 @@ rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph,
     fib_info_hold_slot(rt->fi, shard->sd->cpu);
     rt_enter(shard, shard->rt_hash_table[hash & shard->rt_hash_mask], hash, rt);
     return rt;
+}
+
+bool rt_renew_like(rtable* rt, const rtable* own) {
+    if (rt->fi != own->fi || rt->dst.dev != own->dst.dev || rt->dst.neighbour != own->dst.neighbour ||
+        rt->dst.input != own->dst.input || rt->dst.output != own->dst.output || rt->rt_gateway != own->rt_gateway ||
+        rt->rt_uses_gateway != own->rt_uses_gateway || rt->rt_gw6 != own->rt_gw6 || rt->rt_type != own->rt_type ||
+        rt->dst.error || rt->dst.expires || ((rt->rt_flags ^ own->rt_flags) & RTCF_SHARED))
+        return false;
+    rt->rt_genid = own->rt_genid;
+    rt->rt_flags = own->rt_flags;
+    rt->rt_scope = own->rt_scope;
+    rt->rt_table_id = own->rt_table_id;
+    rt->rt_pmtu = own->rt_pmtu;
+    rt->rt_mtu_locked = own->rt_mtu_locked;
+    rt->rt_peer_genid = own->rt_peer_genid;
+    rt->rt_src = rt->key.saddr;
+    rt->dst.mtu = own->dst.mtu;
+    rt->key.plain = own->key.plain;
+    return true;
 }
 
 void ipv4_dst_destroy(dst_entry* dst) {

@@ -4,8 +4,6 @@
 // and periodically (rt_check_expire). Also the limits themselves: what share of gc_thresh and
 // max_size a shard has.
 //
-// And whether a flow pays for an entry at all (rt_admit).
-//
 // The goal, the equilibrium and the halving age limit are 2.6.32's. What differs is the amount of
 // work: the kernel sweeps the whole table in one go, here a call looks at no more than RT_GC_BATCH
 // entries, oldest first (rt_hash_shard::lru_head), and those that are kept go to the tail. So no
@@ -249,28 +247,6 @@ bool rt_shrink_neighbours(rt_hash_shard* shard) {
         ++freed;
     }
     return freed;
-}
-
-// ---- admission
-
-bool rt_admit(rt_hash_shard* shard, uint32_t hash, const rt_key& key) {
-    if (dst_entries_get_fast(&shard->ipv4_dst_ops) < shard->ipv4_dst_ops.gc_thresh ||
-        !rt_shard_net(shard).ipv4.rt.admission)
-        return true;
-    // Tag and time, 16 bits each. Flows that never repeat write over what others left, so a flow is
-    // remembered for as long as it takes them to come by as often as there are words.
-    constexpr unsigned SHIFT = 3; // the time in units of 8 jiffies: unambiguous for half an hour
-    const auto time = uint16_t(jiffies() >> SHIFT);
-    uint64_t mixed = (uint64_t(key.daddr.raw) << 32 | key.saddr.raw) * 0xa0761d6478bd642fu;
-    mixed ^= mixed >> 32;
-    const uint32_t tag = uint16_t(mixed >> 16 ^ key.tos ^ key.oif ^ key.iif << 3) | 1u;
-    uint32_t* slot = rt_admit_slot(shard, hash);
-    const uint32_t seen = *slot;
-    *slot = tag << 16 | time;
-    if (seen >> 16 == tag && uint16_t(time - uint16_t(seen)) <= RT_ADMIT_WINDOW >> SHIFT)
-        return true;
-    RT_CACHE_STAT_INC(rt_cache_stat::unadmitted);
-    return false;
 }
 
 // ---- the periodic check

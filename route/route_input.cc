@@ -397,10 +397,10 @@ bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, r
     d.key = rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos);
     const uint32_t hash = rt_hash_of(shard, d.key);
     d.genid = rt_genid(n);
-    if (rtable* old = rt_cache_probe(shard, d.key, hash)) {
-        // An earlier packet of this burst has entered it; a stale one is for ip_route_input.
-        if (old->rt_genid != d.genid || !old->plain_for(iph->protocol) ||
-            !rt_usable(old, sd->jiffies))
+    rtable* old = rt_cache_probe(shard, d.key, hash);
+    if (old && old->rt_genid == d.genid) {
+        // An earlier packet of this burst has entered or renewed it.
+        if (!old->plain_for(iph->protocol) || !rt_usable(old, sd->jiffies))
             return false;
         RT_CACHE_STAT_INC(rt_cache_stat::in_hit);
         dst_use_noref(&old->dst, sd->jiffies);
@@ -413,7 +413,7 @@ bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, r
         return false;
     RT_CACHE_STAT_INC(rt_cache_stat::missed);
     RT_CACHE_STAT_INC(rt_cache_stat::in_slow_tot);
-    *rt = rt_entry_for(shard, hash, d, nullptr, nullptr, reason);
+    *rt = rt_entry_for(shard, hash, d, old, nullptr, reason);
     if (*rt && !(*rt)->rt_shared)
         rt_own_refresh(shard, d); // the next burst's packets over this next hop are ip_route_input_list's
     return true;

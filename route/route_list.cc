@@ -22,8 +22,6 @@ namespace slabfwd {
 
 namespace {
 
-constexpr unsigned BURST = 32; // packets, at most: a bit each in `missed`
-
 /// How many entries collection will look at when so many more are wanted.
 unsigned entries_over(const rt_hash_shard* shard, unsigned wanted) {
     const dst_ops& ops = shard->ipv4_dst_ops;
@@ -37,15 +35,15 @@ struct burst_rules {
     net_device* dev;
     unsigned cpu;
     uint32_t genid;
-    bool lends;   ///< what gets no entry uses the next hop's own (net.ipv4.route.admission)
-    bool thrifty; ///< only flows that pay get entries
+    bool lends;  ///< what gets no entry uses the next hop's own (net.ipv4.route.admission)
+    bool full;   ///< entries are for flows that pay, now or before the burst is through
     const fib_lpm* lpm = nullptr;   ///< null: the rules are not the simple ones
     const fn_zone* own32 = nullptr; ///< own addresses
     unsigned longest_other = 0;     ///< length of the local table's other prefixes
 
     burst_rules(softnet_data* sd, net_device* d)
         : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)),
-          lends(sd->nd_net->ipv4.rt.admission), thrifty(lends && entries_over(sd->rt_shard, BURST)) {
+          lends(sd->nd_net->ipv4.rt.admission), full(lends && entries_over(sd->rt_shard, PACKET_BURST)) {
         const net& n = *sd->nd_net;
         const fib_net* fn = n.ipv4.fib;
         const in_device* in_dev = __in_dev_get_rcu(d);
@@ -67,80 +65,122 @@ struct burst_rules {
         const uint32_t top = be32_to_cpu(a) >> 24;
         return top - 1 < 223 && top != 127;
     }
-    /// The own entry of the next hop that a packet leaves by; null: by the full rules.
-    rtable* own_entry(const iphdr* iph, const fib_leaf* leaf) const {
-        if (!usual(iph->daddr) || !usual(iph->saddr))
+    /// Whose own entry a packet may use, by the table alone: asked for; null: by the full rules.
+    [[gnu::always_inline]] rtable* own_entry(const iphdr* iph, const fib_leaf* leaf) const {
+        if (!leaf->nh_rth_input || leaf->plen <= longest_other || !usual(iph->daddr) || !usual(iph->saddr))
             return nullptr;
-        if (!leaf->fi || leaf->type != RTN_UNICAST || leaf->plen <= longest_other ||
-            leaf->fi->fib_nhs != 1)
-            return nullptr;
-        rtable* own = leaf->fi->fib_nh_[0].nh_rth_input[cpu];
-        if (!own || own->rt_genid != genid || own->plain() != 1 || own->dst.dev == dev ||
-            !rt_neigh_valid(own->dst.neighbour) || fn_zone_find(own32, iph->daddr) ||
-            fn_zone_find(own32, iph->saddr))
-            return nullptr;
+        rtable* own = leaf->nh_rth_input[cpu];
+        __builtin_prefetch(own);
         return own;
     }
-    rt_key key(const iphdr* iph) const {
-        return rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos);
+    /// May a packet use it?
+    [[gnu::always_inline]] bool answers(const rtable* own, const iphdr* iph) const {
+        return own && own->rt_genid == genid && own->plain() == 1 && own->dst.dev != dev &&
+               rt_neigh_valid(own->dst.neighbour) && !fn_zone_find(own32, iph->daddr) &&
+               !fn_zone_find(own32, iph->saddr);
     }
     /// The entry of a packet's flow, if there is one.
-    [[gnu::always_inline]] rtable* cached(const iphdr* iph, uint32_t hash) const {
-        return rt_cache_probe(shard, key(iph), hash);
+    rtable* cached(const iphdr* iph, uint32_t hash) const {
+        return rt_cache_probe(shard, rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos), hash);
     }
     /// May the flow of a packet that has no entry get one?
-    [[gnu::always_inline]] bool admits(const iphdr* iph, uint32_t hash) const {
-        return !thrifty || rt_admit(shard, hash, key(iph));
+    [[gnu::always_inline]] bool admits(const iphdr* iph, rt_bucket& bucket) const {
+        return !full || !rt_thrifty(shard) ||
+               rt_came_lately(shard, bucket, iph->daddr, iph->saddr, iph->tos & INET_DSCP_MASK,
+                              uint32_t(dev->ifindex), 0, shard->sd->jiffies);
     }
 };
 
 /// Counts of the packets of a burst.
 struct burst_counts {
-    unsigned found = 0, entered = 0, lent = 0;
+    unsigned found = 0, renewed = 0, entered = 0, lent = 0, unadmitted = 0;
 
     void add_to(softnet_data* sd) const {
         sd->rt_stat[rt_cache_stat::in_hit].add(found);
-        sd->rt_stat[rt_cache_stat::missed].add(entered + lent);
-        sd->rt_stat[rt_cache_stat::in_slow_tot].add(entered + lent);
+        sd->rt_stat[rt_cache_stat::revalidated].add(renewed);
+        sd->rt_stat[rt_cache_stat::missed].add(renewed + entered + lent);
+        sd->rt_stat[rt_cache_stat::in_slow_tot].add(renewed + entered + lent);
         sd->rt_stat[rt_cache_stat::uncached].add(lent);
+        sd->rt_stat[rt_cache_stat::unadmitted].add(unadmitted);
     }
 };
 
-/// Gives the packets of `todo`, whose rt[i] is their next hop's own entry, theirs. Returns which have it.
-uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash, uint32_t todo,
+/// Gives the packets of `missed`, whose rt[i] is their next hop's own entry, or null, theirs. Returns which
+/// have it.
+uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
                       rtable** rt, rt_gc_ahead& gc) {
-    softnet_data* sd = rules.shard->sd;
+    rt_hash_shard* shard = rules.shard;
+    softnet_data* sd = shard->sd;
     burst_counts counts;
     uint32_t done = 0;
     bool room = true;
-    for (uint32_t m = todo; m; m &= m - 1) {
-        const auto i = unsigned(std::countr_zero(m));
+    for_each_bit(missed, [&](unsigned i) {
         gc.one_more();
-        if (rtable* old = rules.cached(iph[i], hash[i])) {
-            // An earlier packet of this burst has entered it; a stale one is for ip_route_input.
-            if (old->rt_genid != rules.genid || old->plain() != 1 || !rt_neigh_valid(old->dst.neighbour))
-                continue;
+        if (!rules.answers(rt[i], iph[i]))
+            return;
+        rt_bucket& bucket = shard->rt_hash_table[hash[i] & shard->rt_hash_mask];
+        rtable* old = unlikely(bucket.may_have(hash[i])) ? rules.cached(iph[i], hash[i]) : nullptr;
+        if (old && old->rt_genid == rules.genid) { // an earlier packet of this burst has entered or renewed it
+            if (old->plain() != 1 || !rt_neigh_valid(old->dst.neighbour))
+                return;
             dst_use_noref(&old->dst, sd->jiffies);
             rt[i] = old;
             ++counts.found;
-        } else if (!rules.admits(iph[i], hash[i])) {
+        } else if (old) {
+            if (!rt_renew_like(old, rt[i]))
+                return;
+            dst_use_noref(&old->dst, sd->jiffies);
+            rt[i] = old;
+            ++counts.renewed;
+        } else if (!rules.admits(iph[i], bucket)) {
             ++counts.lent;
-        } else if (!room || rt_chain_is_long(rules.shard, hash[i])) {
-            continue; // the full rules find out what is to be done
-        } else if (rtable* entry =
-                       rt_enter_like(rules.shard, rt[i], iph[i], hash[i], rules.dev->ifindex)) {
+            ++counts.unadmitted;
+        } else if (!room || rt_chain_is_long(shard, hash[i])) {
+            return; // the full rules find out what is to be done
+        } else if (rtable* entry = rt_enter_like(shard, rt[i], iph[i], hash[i], rules.dev->ifindex)) {
             rt[i] = entry;
             ++counts.entered;
         } else if (rules.lends) {
             ++counts.lent; // which is what the full rules would end with
         } else {
             room = false;
-            continue;
+            return;
         }
         done |= 1u << i;
-    }
+    });
     counts.add_to(sd);
     return done;
+}
+
+/// E: an entry of the compiled table.
+template <class E>
+uint32_t route_input_list(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
+                          rtable** rt) {
+    rt_hash_shard* shard = rules.shard;
+    const fib_lpm* lpm = rules.lpm;
+    if (!shard->missed_lately) // else the caller has asked for it
+        for_each_bit(missed, [&](unsigned i) { fib_lpm_prefetch(lpm, iph[i]->daddr); });
+    rt_gc_ahead gc(shard);
+    if (!rules.full)
+        gc.begin(entries_over(shard, unsigned(std::popcount(missed))));
+    E first[PACKET_BURST];
+    uint32_t in_groups = 0; // of prefixes longer than 24: few
+    for_each_bit(missed, [&](unsigned i) {
+        const uint32_t daddr = be32_to_cpu(iph[i]->daddr);
+        first[i] = __fib_lpm_first<E>(lpm, daddr);
+        if (unlikely(first[i] & FIB_LPM_EXT<E>)) {
+            prefetch_l2(__fib_lpm_in_group<E>(lpm, daddr, first[i]));
+            in_groups |= 1u << i;
+        } else {
+            rt[i] = rules.own_entry(iph[i], lpm->leaves + first[i]);
+        }
+    });
+    gc.heads();
+    for_each_bit(in_groups, [&](unsigned i) {
+        rt[i] = rules.own_entry(iph[i], __fib_lpm_second<E>(lpm, be32_to_cpu(iph[i]->daddr), first[i]));
+    });
+    gc.chains();
+    return give_entries(rules, iph, hash, missed, rt, gc);
 }
 
 } // namespace
@@ -148,33 +188,10 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
 uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
                              uint32_t missed, rtable** rt) {
     const burst_rules rules(sd, dev);
-    rt_hash_shard* shard = rules.shard;
-    for_each_bit(missed, [&](unsigned i) {
-        if (rules.lpm)
-            fib_lpm_prefetch(rules.lpm, iph[i]->daddr);
-        else
-            fib_lookup_prefetch(*sd->nd_net, iph[i]->daddr);
-        if (rules.thrifty)
-            __builtin_prefetch(rt_admit_slot(shard, hash[i]), 1);
-    });
     if (!rules.lpm)
         return 0;
-    rt_gc_ahead gc(shard);
-    if (!rules.thrifty)
-        gc.begin(entries_over(shard, unsigned(std::popcount(missed))));
-    uint32_t first[BURST];
-    for_each_bit(missed, [&](unsigned i) {
-        first[i] = fib_lpm_first(rules.lpm, iph[i]->daddr);
-        fib_lpm_prefetch_second(rules.lpm, iph[i]->daddr, first[i]);
-    });
-    gc.heads();
-    uint32_t todo = 0;
-    for_each_bit(missed, [&](unsigned i) {
-        rt[i] = rules.own_entry(iph[i], fib_lpm_second(rules.lpm, iph[i]->daddr, first[i]));
-        todo |= uint32_t(rt[i] != nullptr) << i;
-    });
-    gc.chains();
-    return give_entries(rules, iph, hash, todo, rt, gc);
+    return rules.lpm->wide ? route_input_list<uint32_t>(rules, iph, hash, missed, rt)
+                           : route_input_list<uint16_t>(rules, iph, hash, missed, rt);
 }
 
 } // namespace slabfwd

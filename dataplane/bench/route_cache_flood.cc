@@ -2,13 +2,13 @@
 //
 // The flood: the whole pipeline between two saturated ports. 1,000 established flows are half of
 // the packets, the other half never repeats. The rate is told beside the rate with every packet
-// cached, measured in the same process before and after; the hit ratio is of the established flows
+// cached: the flood pauses sixty times for a moment of those, so that a machine which is now faster and now
+// slower is so for both, and the ratio is the median of sixty. The hit ratio is of the established flows
 // alone, since a packet that never comes again cannot hit. Time is the worker's turns by the TSC;
 // what a turn was interrupted for by other programs is cut off (turns longer than 20 times the
 // median). Door: run_flood(). See route_cache.h.
 #include <algorithm>
 #include <cstring>
-#include <functional>
 
 #include <fmt/format.h>
 #include <rte_ring.h>
@@ -22,7 +22,7 @@ namespace slabfwd {
 
 namespace {
 
-constexpr unsigned BURST = 32, ESTABLISHED = 1000;
+constexpr unsigned BURST = NET_RX_BURST, ESTABLISHED = 1000;
 constexpr size_t PACKETS = size_t(1) << 21;
 using stat = rt_cache_stat;
 
@@ -115,24 +115,18 @@ struct phase {
     }
 };
 
-phase run_phase(saturated_ports& ports, unsigned flood_every, uint64_t ns,
-                const std::function<void(double, const phase&)>& sample) {
-    phase all, part;
-    const uint64_t begin = clock_ns(CLOCK_MONOTONIC);
-    uint64_t next = begin + ns / 60;
-    for (uint64_t now = begin; now < begin + ns;) {
+constexpr unsigned SAMPLES = 60;
+
+phase run_phase(saturated_ports& ports, unsigned flood_every, uint64_t ns) {
+    phase out;
+    const uint64_t end = clock_ns(CLOCK_MONOTONIC) + ns;
+    do
         for (unsigned i = 0; i < 256; ++i)
-            part.cycles.push_back(uint32_t(ports.turn(flood_every)));
-        now = clock_ns(CLOCK_MONOTONIC);
-        if (now < next)
-            continue;
-        next += ns / 60;
-        sample(double(now - begin) / 1e9, part);
-        all.cycles.insert(all.cycles.end(), part.cycles.begin(), part.cycles.end());
-        part.cycles.clear();
-    }
-    return all;
+            out.cycles.push_back(uint32_t(ports.turn(flood_every)));
+    while (clock_ns(CLOCK_MONOTONIC) < end);
+    return out;
 }
+
 
 } // namespace
 
@@ -161,47 +155,44 @@ void run_flood(const route_cache_job& given, flood_kind kind, child_result& out)
     softnet_loop_begin(sd);
     {
         saturated_ports ports(b, *flows, *flood, kind == flood_kind::sources);
-        auto nothing = [](double, const phase&) {};
         const unsigned every = kind == flood_kind::alone ? 1 : 2;
-        run_phase(ports, 0, job.span_ns / 8, nothing);
-        const double before = run_phase(ports, 0, job.span_ns / 8, nothing).mpps();
-        const uint64_t hits0 = sd.rt_stat[stat::in_hit], lost0 = ports.lost(),
-                       friends0 = ports.established();
+        run_phase(ports, 0, job.span_ns / 8);
+        const auto& hit = sd.rt_stat[stat::in_hit];
         const uint64_t alloc0 = sd.rt_stat[stat::allocated];
-        uint64_t most = 0, hits1 = hits0, friends1 = friends0, lost1 = lost0;
-        const phase flooded = run_phase(ports, every, job.span_ns, [&](double t, const phase& p) {
-            const uint64_t entries = dst_entries_get_fast(&sd.rt_shard->ipv4_dst_ops);
+        uint64_t most = 0, turns = 0, hits = 0, friends = 0, lost = 0, entries = 0;
+        std::vector<double> flooded, cached, ratio;
+        for (unsigned n = 1; n <= SAMPLES; ++n) {
+            cached.push_back(run_phase(ports, 0, job.span_ns / SAMPLES / 4).mpps());
+            const uint64_t hits0 = hit, friends0 = ports.established(), lost0 = ports.lost();
+            const phase p = run_phase(ports, every, job.span_ns / SAMPLES);
+            flooded.push_back(p.mpps());
+            ratio.push_back(flooded.back() / cached.back());
+            entries = dst_entries_get_fast(&sd.rt_shard->ipv4_dst_ops);
             most = std::max(most, entries);
-            out.samples.emplace_back("time_x", t);
-            out.samples.emplace_back("time_mpps", p.mpps());
+            const uint64_t f = ports.established() - friends0, l = ports.lost() - lost0;
+            out.samples.emplace_back("time_x", double(job.span_ns) / 1e9 * n / SAMPLES);
+            out.samples.emplace_back("time_mpps", flooded.back());
             out.samples.emplace_back("time_entries", double(entries));
-            const auto packets = double(p.cycles.size()) * BURST;
-            if (const uint64_t now = ports.established(); now > friends1)
-                out.samples.emplace_back("time_hit_ratio",
-                                         double(sd.rt_stat[stat::in_hit] - hits1) /
-                                             double(now - friends1) * 100);
-            out.samples.emplace_back("time_refused", double(ports.lost() - lost1) / packets * 100);
-            hits1 = sd.rt_stat[stat::in_hit];
-            friends1 = ports.established();
-            lost1 = ports.lost();
-        });
-        const auto turns = double(flooded.cycles.size());
-        const uint64_t hits = sd.rt_stat[stat::in_hit] - hits0;
-        const uint64_t lost = ports.lost() - lost0, friends = ports.established() - friends0;
-        const double during = flooded.mpps();
-        const double after = run_phase(ports, 0, job.span_ns / 8, nothing).mpps();
+            if (f)
+                out.samples.emplace_back("time_hit_ratio", double(hit - hits0) / double(f) * 100);
+            out.samples.emplace_back("time_refused", double(l) / (double(p.cycles.size()) * BURST) * 100);
+            hits += hit - hits0;
+            friends += f;
+            lost += l;
+            turns += p.cycles.size();
+        }
+        const double packets = double(turns) * BURST;
         out.samples.insert(out.samples.end(),
                            {
-                               {"flood_mpps", during},
-                               {"cached_mpps", (before + after) / 2},
-                               {"flood_rate", during / ((before + after) / 2)},
+                               {"flood_mpps", median(flooded)},
+                               {"cached_mpps", median(cached)},
+                               {"flood_rate", median(ratio)},
                                {"flood_refused", double(lost)},
-                               {"flood_refused_share", double(lost) / (turns * BURST) * 100},
+                               {"flood_refused_share", double(lost) / packets * 100},
                                {"entries_max", double(most)},
                                {"entries_of_max", double(most) / sd.rt_shard->max_size * 100},
                                {"gc_looked", double(sd.rt_shard->gc_looked_max)},
-                               {"allocs_per_packet", double(sd.rt_stat[stat::allocated] - alloc0) /
-                                                         (turns * BURST) * 100},
+                               {"allocs_per_packet", double(sd.rt_stat[stat::allocated] - alloc0) / packets * 100},
                            });
         if (friends)
             out.samples.emplace_back("flood_hit_ratio", double(hits) / double(friends) * 100);

@@ -15,6 +15,7 @@
 #include "dataplane/bench/route_cache.h"
 #include "dataplane/ip/burst.h"
 #include "neigh/skbuff.h"
+#include "route/fib_lpm.h"
 
 namespace slabfwd {
 
@@ -168,6 +169,7 @@ private:
         const auto iif = uint32_t(dev_->ifindex);
         uint32_t hash[BURST], missed = 0, hits = 0;
         rtable* first[BURST];
+        const fib_lookup_ahead ahead(b_.n());
         for (unsigned i = 0; i < BURST; ++i) {
             hash[i] = rt_hash_seeded(iph_[i]->daddr, iph_[i]->saddr, iif, shard->rt_hash_seed);
             __builtin_prefetch(&shard->rt_hash_table[hash[i] & shard->rt_hash_mask]);
@@ -175,10 +177,10 @@ private:
         for (unsigned i = 0; i < BURST; ++i) {
             const rt_bucket bucket = shard->rt_hash_table[hash[i] & shard->rt_hash_mask];
             first[i] = shard->missed_lately ? bucket.first_for(hash[i]) : bucket.head();
-            __builtin_prefetch(first[i]);
+            __builtin_prefetch(first[i] ? first[i] : ahead.of(iph_[i]->daddr));
         }
         for (unsigned i = 0; i < BURST; ++i) {
-            const rt_key key{iph_[i]->daddr, iph_[i]->saddr, uint16_t(iif), 0, 0, 0, {}};
+            const rt_key key{iph_[i]->daddr, iph_[i]->saddr, uint16_t(iif), 0, 0, 0, 0, 0};
             rtable* rt = first[i];
             while (rt && !rt_key_equal(rt->key, key))
                 rt = rt_next_in_chain(rt);
@@ -192,9 +194,9 @@ private:
         sd_.rt_stat[stat::in_hit].add(hits);
         shard->missed_lately -= shard->missed_lately != 0;
         if (missed) {
-            shard->missed_lately = RT_MISSED_LATELY;
             rtable* rt[BURST];
             missed &= ~ip_route_input_list(&sd_, dev_, iph_, hash, missed, rt);
+            shard->missed_lately = RT_MISSED_LATELY;
             for_each_bit(missed, [&](unsigned i) { miss(i); });
         }
         end_of_burst();

@@ -36,13 +36,13 @@ struct ip_burst {
     uint32_t octets_of; ///< bit i: packet i passed ip_rcv, and is among them
     net_device* out;  ///< the port that all plain packets leave by; null: several, or no port
     rte_mbuf** m;     ///< the receiver's array
-    iphdr* iph[NET_RX_BURST];
-    rtable* rt[NET_RX_BURST];
-    uint32_t hash[NET_RX_BURST]; ///< of packet i's flow in the route cache
-    uint64_t hh[NET_RX_BURST][2]; ///< next hop's link header, when hooks are still to see the frame's own
-    burst_exit exit[NET_RX_BURST];
+    iphdr* iph[PACKET_BURST];
+    rtable* rt[PACKET_BURST];
+    uint32_t hash[PACKET_BURST]; ///< of packet i's flow in the route cache
+    uint64_t hh[PACKET_BURST][2]; ///< next hop's link header, when hooks are still to see the frame's own
+    burst_exit exit[PACKET_BURST];
 
-    uint32_t all() const { return count == 32 ? ~0u : (1u << count) - 1; }
+    uint32_t all() const { return count == PACKET_BURST ? ~0u : (1u << count) - 1; }
     uint32_t live() const { return all() & ~(slow | gone); }
     void leave(unsigned i, burst_exit at) {
         slow |= 1u << i;
@@ -50,15 +50,18 @@ struct ip_burst {
     }
 };
 
-/// Calls f(i) for each packet that is still in the burst. All of them, the common case, is a plain loop.
-template <class F> [[gnu::always_inline]] inline void for_each_live(const ip_burst& b, F f) {
-    const uint32_t live = b.live();
+/// Calls f(i) for each packet of a set. All of them, the common case, is a plain loop.
+template <class F> [[gnu::always_inline]] inline void for_each_of(const ip_burst& b, uint32_t set, F f) {
     const unsigned count = b.count; // f writes to the burst: read it once
-    if (likely(live == b.all()))
+    if (likely(set == b.all()))
         for (unsigned i = 0; i < count; ++i)
             f(i);
     else
-        for_each_bit(live, f);
+        for_each_bit(set, f);
+}
+/// The same for the packets that are still in the burst.
+template <class F> [[gnu::always_inline]] inline void for_each_live(const ip_burst& b, F f) {
+    for_each_of(b, b.live(), f);
 }
 
 /// Gives packet i its sk_buff (data at the IP header) unless it has one.

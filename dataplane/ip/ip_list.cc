@@ -15,12 +15,14 @@
 
 #include <rte_prefetch.h>
 
+#include "alloc/prefetch.h"
 #include "dataplane/ip/burst.h"
 #include "dataplane/ip/ip.h"
 #include "dataplane/ip/ip_rcv_check.h"
 #include "dataplane/worker/stage_clock.h"
 #include "dataplane/worker/worker.h"
 #include "neigh/packet_work.h"
+#include "route/fib_lpm.h"
 
 namespace slabfwd {
 
@@ -51,17 +53,38 @@ rcv_address address_of(const net_device* dev) {
     return {mac, MAC_MASK};
 }
 
-/// Frames that the driver has nothing to say against and that have room for a header stay.
+/// The route cache's buckets, for the flows of a burst.
+struct rt_buckets {
+    rt_bucket* table;
+    uint32_t mask;
+    rt_hash_rule rule;
+
+    explicit rt_buckets(const ip_burst& b)
+        : table(b.sd->rt_shard->rt_hash_table), mask(b.sd->rt_shard->rt_hash_mask),
+          rule(uint16_t(b.dev->ifindex), b.sd->rt_shard->rt_hash_seed) {}
+    /// The hash of a packet's flow, whose bucket is on its way.
+    [[gnu::always_inline]] uint32_t prefetch(const iphdr* iph) const {
+        const uint32_t hash = rule(iph->daddr, iph->saddr);
+        rte_prefetch0(&table[hash & mask]);
+        return hash;
+    }
+    [[gnu::always_inline]] rt_bucket& of(uint32_t hash) const { return table[hash & mask]; }
+};
+
+/// Frames that the driver has nothing to say against and that have room for a header stay. Their buckets of the
+/// route cache are asked for before the headers are checked, which takes about as long as the memory: what turns
+/// out to be no header has been hashed for nothing.
 void eth_type_trans_list(ip_burst& b) {
+    const rt_buckets buckets(b); // not read again after a store
     for (unsigned i = 0, count = b.count; i < count; ++i) {
         const rte_mbuf* m = b.m[i];
         const char* eth = rte_pktmbuf_mtod(m, const char*);
-        rte_prefetch0(eth);
         if (unlikely((m->ol_flags & RX_NOT_PLAIN) || m->data_len < sizeof no_frame)) {
             b.leave(i, burst_exit::netif_receive_skb);
             eth = no_frame;
         }
         b.iph[i] = reinterpret_cast<iphdr*>(const_cast<char*>(eth) + ETH_HLEN);
+        b.hash[i] = buckets.prefetch(b.iph[i]);
     }
 }
 
@@ -167,23 +190,6 @@ void count_ect(ip_burst& b, unsigned n, unsigned tos_of_all) {
     });
 }
 
-/// The route cache's buckets, for the flows of a burst.
-struct rt_buckets {
-    const rt_bucket* table;
-    uint32_t mask;
-    rt_hash_rule rule;
-
-    explicit rt_buckets(const ip_burst& b)
-        : table(b.sd->rt_shard->rt_hash_table), mask(b.sd->rt_shard->rt_hash_mask),
-          rule(uint16_t(b.dev->ifindex), b.sd->rt_shard->rt_hash_seed) {}
-    /// The hash of a packet's flow, whose bucket is on its way.
-    [[gnu::always_inline]] uint32_t prefetch(const iphdr* iph) const {
-        const uint32_t hash = rule(iph->daddr, iph->saddr);
-        rte_prefetch0(&table[hash & mask]);
-        return hash;
-    }
-};
-
 /// Every check of ip_rcv_core that a plain header passes; what fails one is for ip_rcv_core to judge.
 void ip_rcv_list(ip_burst& b) {
     const rcv_address to = address_of(b.dev);
@@ -196,8 +202,7 @@ void ip_rcv_list(ip_burst& b) {
         keep_order(b, burst_exit::netif_receive_skb, [](unsigned) { return true; });
     uint32_t padding = 0; // received, but not sent
     unsigned tos_of_all = 0;
-    const rt_buckets buckets(b); // by value below, so that nothing is read again after a store
-    for_each_live(b, [&b, &padding, &tos_of_all, buckets](unsigned i) {
+    for_each_live(b, [&](unsigned i) {
         rte_mbuf* m = b.m[i];
         const iphdr* iph = b.iph[i];
         const uint32_t len = m->pkt_len - ETH_HLEN, tot_len = be16_to_cpu(iph->tot_len);
@@ -207,7 +212,6 @@ void ip_rcv_list(ip_burst& b) {
             padding += len - tot_len;
         }
         tos_of_all |= iph->tos;
-        b.hash[i] = buckets.prefetch(iph);
     });
     for_each_bit(b.all() & b.slow, [&](unsigned i) { b.octets -= uint64_t(b.m[i]->pkt_len) - ETH_HLEN; });
     const unsigned n = unsigned(std::popcount(b.live()));
@@ -244,43 +248,69 @@ static_assert(offsetof(iphdr, daddr) == offsetof(iphdr, saddr) + 4);
 static_assert(offsetof(rt_key, saddr) == 4 && offsetof(rt_key, iif) == 8 && offsetof(rt_key, tos) == 16);
 static_assert(offsetof(rtable, rt_genid) == 20);
 
-/// The entry that answers, behind the first of its chain; null: none, or not a plain one.
-[[gnu::noinline]] rtable* rt_cache_search(rtable* rt, const iphdr* iph, uint64_t mark,
+/// The entry that answers, in the chain from rt, its first, on; null: none, or not a plain one. Found behind
+/// one that no packet used lately it becomes the first: those that a flood has left stand in nobody's way.
+[[gnu::noinline]] rtable* rt_cache_search(rt_bucket& bucket, rtable* rt, const iphdr* iph, uint64_t mark,
                                           const cache_question& q, softnet_data& sd, uint32_t* searched) {
+    const rtable* const first = rt;
+    rtable* before = nullptr;
     unsigned looked = 0;
-    while (rt && !q.answered_by(rt, iph, mark)) {
+    for (; rt && !q.answered_by(rt, iph, mark); rt = rt_next_in_chain(rt)) {
         ++looked;
-        rt = rt_next_in_chain(rt);
+        before = rt;
     }
     packet_work_seen(sd, packet_work::entries, looked + (rt != nullptr));
     *searched += looked;
+    if (rt && before && first->dst.lastuse != uint32_t(sd.jiffies))
+        bucket.to_front(before, rt);
     return rt;
 }
 
-/// Packets that the cache has no plain entry for, on their way out of the burst. Most want nothing but a
-/// forward by the tables: those come back when their entry, new or the next hop's own, is plain.
+/// Packets that the cache has no plain entry for. Most want nothing but a forward by the tables: those stay in
+/// the burst when their entry, new or the next hop's own, is plain; the others leave.
 [[gnu::noinline]] void ip_route_miss_list(ip_burst& b, uint32_t missed) {
     stage_mark(stage::route_cache);
     const uint32_t done = ip_route_input_list(b.sd, b.dev, b.iph, b.hash, missed, b.rt);
-    b.slow &= ~done;
-    for_each_bit(done, [&](unsigned i) { rte_prefetch0(b.rt[i]->dst.neighbour); });
-    for_each_bit(missed & ~done, [&](unsigned i) {
+    const uint32_t others = missed & ~done;
+    for_each_bit(others, [&](unsigned i) {
         auto reason = skb_drop_reason::NOT_SPECIFIED;
-        if (!ip_route_input_burst(b.sd, b.dev, b.iph[i], &b.rt[i], &reason))
-            return;
-        b.slow &= ~(1u << i);
-        if (unlikely(!b.rt[i])) {
+        if (!ip_route_input_burst(b.sd, b.dev, b.iph[i], &b.rt[i], &reason)) {
+            b.leave(i, burst_exit::ip_rcv_finish);
+        } else if (unlikely(!b.rt[i])) {
             kfree_skb_reason(burst_skb(b, i), reason);
             b.gone |= 1u << i;
         }
     });
-    // Only now: a later packet may have found the neighbour of an entry that an earlier one has, too, to
+    // Only now: one of the others may have found the neighbour of an entry that an earlier packet has, too, to
     // be gone, and then the entry is plain no more.
-    for_each_bit(missed & ~(b.slow | b.gone), [&](unsigned i) {
-        if (!b.rt[i]->plain_for(b.iph[i]->protocol))
-            b.leave(i, burst_exit::ip_forward);
-    });
+    if (others)
+        for_each_bit(missed & ~(b.slow | b.gone), [&](unsigned i) {
+            if (!b.rt[i]->plain_for(b.iph[i]->protocol))
+                b.leave(i, burst_exit::ip_forward);
+        });
     stage_mark(stage::ip_route_input);
+}
+
+/// Where in the route cache the search for the packets' entries begins; the entries are on their way. Returns
+/// the packets that have none by what their bucket says.
+[[gnu::always_inline]] inline uint32_t rt_bucket_list(ip_burst& b, const rt_buckets& in) {
+    const rt_buckets buckets(in); // by value below, so that nothing is read again after a store
+    uint32_t missed = 0;
+    // Whether a flow is in its bucket at all is asked only where flows that are not came lately: those need
+    // the table.
+    if (likely(!b.sd->rt_shard->missed_lately))
+        for_each_live(b, [&b, buckets](unsigned i) {
+            b.rt[i] = buckets.of(b.hash[i]).head();
+            rte_prefetch0(b.rt[i]);
+        });
+    else
+        for_each_live(b, [&b, &missed, buckets, ahead = fib_lookup_ahead(*b.nd_net)](unsigned i) {
+            rtable* rt = buckets.of(b.hash[i]).first_for(b.hash[i]);
+            b.rt[i] = rt;
+            missed |= uint32_t(!rt) << i;
+            prefetch_l2(rt ? rt : ahead.of(b.iph[i]->daddr));
+        });
+    return missed;
 }
 
 /// The route cache: a hit of the current generation that is a plain forward stays. MARKED: a hook may
@@ -292,41 +322,36 @@ void rt_cache_list(ip_burst& b) {
     const rt_buckets buckets(b);
     if constexpr (MARKED)
         for_each_bit(b.live() & b.skbs, [&](unsigned i) { b.hash[i] = buckets.prefetch(b.iph[i]); });
-    // Whether a flow is in its bucket at all is asked only where flows that are not came lately.
-    rt_hash_shard* shard = b.sd->rt_shard;
-    if (likely(!shard->missed_lately))
-        for_each_live(b, [&b, buckets](unsigned i) {
-            b.rt[i] = buckets.table[b.hash[i] & buckets.mask].head();
-            rte_prefetch0(b.rt[i]);
-        });
-    else
-        for_each_live(b, [&b, buckets](unsigned i) {
-            b.rt[i] = buckets.table[b.hash[i] & buckets.mask].first_for(b.hash[i]);
-            rte_prefetch0(b.rt[i]);
-        });
-    uint32_t searched = 0, missed = 0;
-    for_each_live(b, [&](unsigned i) {
+    uint32_t searched = 0, missed = rt_bucket_list(b, buckets);
+    if constexpr (MARKED)
+        missed = 0; // one that is marked asks the rules for itself
+    for_each_of(b, b.live() & ~missed, [&](unsigned i) {
         rtable* rt = b.rt[i];
         const uint32_t mark = MARKED && (b.skbs >> i & 1) ? skb_from_mbuf(b.m[i])->mark : 0;
         if (unlikely(!rt || !question.answered_by(rt, b.iph[i], mark))) {
-            b.rt[i] = rt = rt_cache_search(rt, b.iph[i], mark, question, *b.sd, &searched);
+            b.rt[i] = rt =
+                rt_cache_search(buckets.of(b.hash[i]), rt, b.iph[i], mark, question, *b.sd, &searched);
             if (!rt) {
-                missed |= uint32_t(!mark) << i; // a marked packet asks the rules for itself
-                return b.leave(i, burst_exit::ip_rcv_finish);
+                if (MARKED && mark)
+                    b.leave(i, burst_exit::ip_rcv_finish);
+                else
+                    missed |= 1u << i;
+                return;
             }
         }
         rte_prefetch0(rt->dst.neighbour);
         ++rt->dst.__use;
         rt->dst.lastuse = jiffies;
     });
-    b.sd->rt_stat[rt_cache_stat::in_hit].add(unsigned(std::popcount(b.live())));
+    b.sd->rt_stat[rt_cache_stat::in_hit].add(unsigned(std::popcount(b.live() & ~missed)));
     b.sd->rt_stat[rt_cache_stat::in_hlist_search].add(searched);
+    rt_hash_shard* shard = b.sd->rt_shard;
     if (likely(!missed)) {
         shard->missed_lately -= shard->missed_lately != 0;
         return;
     }
-    shard->missed_lately = RT_MISSED_LATELY;
     ip_route_miss_list(b, missed);
+    shard->missed_lately = RT_MISSED_LATELY;
 }
 
 void ip_rcv_finish_list(ip_burst& b) {
@@ -350,7 +375,7 @@ struct burst_next_hop {
     uint64_t hh[2] = {};
 
     /// Another next hop: false when its header may not be used.
-    [[gnu::noinline]] bool change(ip_burst& b, const rtable* rt, bool first) {
+    [[gnu::always_inline]] bool change(ip_burst& b, const rtable* rt, bool first) {
         last = neigh_hh_read(rt->dst.neighbour, hh) ? rt->dst.neighbour : nullptr;
         if (first)
             b.out = is_port(rt->dst.dev) ? rt->dst.dev : nullptr;
@@ -444,11 +469,19 @@ struct burst_output {
         else
             dev_hard_start_xmit(b, i);
     }
-    /// The same for a whole burst of plain packets that leave by one port.
-    void all(ip_burst& b) {
+    /// The same for n plain packets from packet i on that leave by one port, without an sk_buff.
+    void run(ip_burst& b, unsigned i, unsigned n) {
+        put_headers(b, i, n);
+        octets += port_stage_burst(port_tx_stage(*port_of(b.out), *b.sd), b.m + i, n) - uint64_t(n) * ETH_HLEN;
+    }
+    static void put_headers(ip_burst& b, unsigned i, unsigned n) {
         if (b.hh_kept)
-            for (unsigned i = 0; i < b.count; ++i)
+            for (const unsigned end = i + n; i < end; ++i)
                 std::memcpy(reinterpret_cast<char*>(b.iph[i]) - 16, b.hh[i], 16);
+    }
+    /// The same for a whole burst.
+    void all(ip_burst& b) {
+        put_headers(b, 0, b.count);
         octets = b.octets;
         stage_mark(stage::ip_output);
         port_xmit_burst(port_tx_stage(*port_of(b.out), *b.sd), b.m, b.count,
@@ -487,21 +520,50 @@ void ip_output_list(ip_burst& b) {
     if (const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_POST_ROUTING); unlikely(e != nullptr))
         nf_hook_list(b, NF_INET_POST_ROUTING, e);
     const uint32_t live = b.live();
+    const bool one_way = b.out && !(b.skbs & live); // for all that are live
     burst_output out;
-    if (likely(live == b.all() && b.out && !b.skbs))
+    if (likely(live == b.all() && one_way))
         out.all(b);
     else
-        for_each_bit(b.all() & ~b.gone, [&](unsigned i) {
-            if (live >> i & 1) {
-                out.neigh_hh_output(b, i);
-            } else {
+        for (uint32_t todo = b.all() & ~b.gone; todo;) {
+            const unsigned i = unsigned(std::countr_zero(todo));
+            unsigned n = 1;
+            if (!(live >> i & 1)) {
                 stage_mark(stage::ip_output);
                 leave_burst(b, i);
                 stage_mark(stage::slow);
+            } else if (one_way) {
+                n = unsigned(std::countr_one(live >> i));
+                out.run(b, i, n);
+            } else {
+                out.neigh_hh_output(b, i);
             }
-        });
+            todo &= n < PACKET_BURST - i ? ~0u << (i + n) : 0;
+        }
     b.sd->ip_statistics[ipstats_mib::OUTPKTS].add(unsigned(std::popcount(live)));
     b.sd->ip_statistics[ipstats_mib::OUTOCTETS].add(out.octets);
+}
+
+/// Up to PACKET_BURST frames, `bytes` long together, on their way through the stages.
+void ip_burst_rcv(softnet_data& sd, net_device* dev, rte_mbuf** m, unsigned n, uint64_t bytes) {
+    ip_burst b;
+    b.sd = &sd;
+    b.nd_net = sd.nd_net;
+    b.dev = dev;
+    b.count = n;
+    b.slow = b.gone = b.skbs = 0;
+    b.octets = bytes - uint64_t(n) * ETH_HLEN;
+    b.m = m;
+    eth_type_trans_list(b);
+    stage_mark(stage::eth_type_trans);
+    ip_rcv_list(b);
+    stage_mark(stage::ip_rcv);
+    ip_rcv_finish_list(b);
+    stage_mark(stage::route_cache);
+    ip_forward_list(b);
+    stage_mark(stage::ip_forward);
+    ip_output_list(b);
+    stage_mark(stage::ip_output);
 }
 
 } // namespace
@@ -548,24 +610,12 @@ void netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16
         stage_mark(stage::slow);
         return;
     }
-    ip_burst b;
-    b.sd = &sd;
-    b.nd_net = sd.nd_net;
-    b.dev = dev;
-    b.count = n;
-    b.slow = b.gone = b.skbs = 0;
-    b.octets = bytes - uint64_t(n) * ETH_HLEN;
-    b.m = m;
-    eth_type_trans_list(b);
-    stage_mark(stage::eth_type_trans);
-    ip_rcv_list(b);
-    stage_mark(stage::ip_rcv);
-    ip_rcv_finish_list(b);
-    stage_mark(stage::route_cache);
-    ip_forward_list(b);
-    stage_mark(stage::ip_forward);
-    ip_output_list(b);
-    stage_mark(stage::ip_output);
+    for (; n > PACKET_BURST; m += PACKET_BURST, n = uint16_t(n - PACKET_BURST)) {
+        const uint64_t front = burst_bytes(m, PACKET_BURST);
+        ip_burst_rcv(sd, dev, m, PACKET_BURST, front);
+        bytes -= front;
+    }
+    ip_burst_rcv(sd, dev, m, n, bytes);
 }
 
 } // namespace slabfwd

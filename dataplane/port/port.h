@@ -21,7 +21,8 @@ struct rte_ring;
 
 namespace slabfwd {
 
-constexpr uint16_t NET_RX_BURST = 32, TX_STAGE = 64;
+/// Frames taken from a queue at once, and staged before they are handed to one: NAPI_POLL_WEIGHT.
+constexpr uint16_t NET_RX_BURST = 64, TX_STAGE = 64;
 
 struct port;
 
@@ -100,6 +101,26 @@ inline tx_stage& port_tx_stage(port& p, const softnet_data& sd) { return p.stage
     st.bytes += m->pkt_len;
     if (unlikely(st.n == TX_STAGE))
         port_flush(*st.p, *st.sd);
+}
+/// The same for n frames. Returns how long they are together.
+inline uint64_t port_stage_burst(tx_stage& st, rte_mbuf* const* m, unsigned n) {
+    uint64_t bytes = 0;
+    while (n) {
+        const unsigned some = std::min(n, TX_STAGE - st.n);
+        uint64_t sum = 0;
+        for (unsigned i = 0; i < some; ++i) {
+            st.m[st.n + i] = m[i];
+            sum += m[i]->pkt_len;
+        }
+        st.n += some;
+        st.bytes += sum;
+        bytes += sum;
+        m += some;
+        n -= some;
+        if (unlikely(st.n == TX_STAGE))
+            port_flush(*st.p, *st.sd);
+    }
+    return bytes;
 }
 /// Sends the frames of a whole burst, `bytes` long together, after those that are staged.
 void port_xmit_burst(tx_stage& st, rte_mbuf** m, uint16_t n, uint64_t bytes);

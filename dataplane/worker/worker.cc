@@ -20,8 +20,6 @@ namespace slabfwd {
 
 namespace {
 
-/// Bursts taken from a queue in one turn while they come full: NAPI_POLL_WEIGHT frames.
-constexpr unsigned BURSTS_PER_TURN = 2;
 constexpr unsigned TIMERS_PER_TURN = 64;
 constexpr unsigned IDLE_TURNS_BEFORE_SLEEP = 256;
 constexpr long IDLE_SLEEP_NS = 100'000;
@@ -39,22 +37,19 @@ unsigned receive(worker& w) {
     rte_mbuf* m[NET_RX_BURST];
     unsigned total = 0;
     for (rx_queue& q : w.rx) {
-        uint16_t n = NET_RX_BURST;
-        for (unsigned burst = 0; burst < BURSTS_PER_TURN && n == NET_RX_BURST; ++burst) {
-            uint64_t bytes = 0;
-            n = port_rx_burst(*q.p, q.queue, m, *w.sd, &bytes);
-            stage_mark(stage::rx);
-            if (!n)
-                break;
-            total += n;
-            const uint16_t mine = likely(q.p->backlog.empty()) ? n : rps_steer(*q.p, *w.sd, m, n);
-            if (likely(mine)) {
-                if (unlikely(mine != n))
-                    bytes = burst_bytes(m, mine);
-                netif_receive_burst(*w.sd, &q.p->dev, m, mine, bytes);
-                flush_ports(w);
-                stage_mark(stage::tx);
-            }
+        uint64_t bytes = 0;
+        const uint16_t n = port_rx_burst(*q.p, q.queue, m, *w.sd, &bytes);
+        stage_mark(stage::rx);
+        if (!n)
+            continue;
+        total += n;
+        const uint16_t mine = likely(q.p->backlog.empty()) ? n : rps_steer(*q.p, *w.sd, m, n);
+        if (likely(mine)) {
+            if (unlikely(mine != n))
+                bytes = burst_bytes(m, mine);
+            netif_receive_burst(*w.sd, &q.p->dev, m, mine, bytes);
+            flush_ports(w);
+            stage_mark(stage::tx);
         }
     }
     return total;

@@ -274,4 +274,24 @@ TEST_F(route_gc, score_and_expiry_rules) {
 }
 
 } // namespace
+/// More flows than gc_thresh, far fewer than max_size, round and round.
+TEST_F(route_gc, working_sets_between_gc_thresh_and_max_size_are_cached) {
+    const unsigned buckets = r.shard()->rt_hash_mask + 1;
+    r.limits(int(buckets), int(buckets) * 16);
+    const unsigned flows = buckets * 3; // 19 % of max_size; elasticity 8 would let 8 x buckets live
+    uint64_t hits = 0;
+    for (unsigned round = 0; round < 12; ++round) {
+        const uint64_t before = r.stat(S::in_hit);
+        for (unsigned i = 0; i < flows; ++i) {
+            flow(i);
+            if (i % 32 == 31)
+                r.burst_end();
+        }
+        r.advance_ms(40);
+        hits = r.stat(S::in_hit) - before;
+    }
+    EXPECT_GT(hits, flows * 9ul / 10) << "of " << flows << ", entries " << entries() << ", max_size "
+                                      << r.shard()->max_size;
+}
+
 } // namespace slabfwd::test
