@@ -71,8 +71,9 @@ void describe(CLI::App& app, settings& s) {
            "--rules", s.rules,
            fmt::format("so many rules in filter FORWARD that do not match; sweep: {}", RULES_SWEEP))
         ->type_name("N,N..|sweep");
-    app.add_flag("--weighted", s.weighted,
-                 "1, 10, 50 and 100 % of slow packets of each kind beside the weighted sum");
+    app.add_flag(
+        "--weighted", s.weighted,
+        "1, 10, 50 and 100 % of slow packets of each kind beside the weighted sum of its parts");
     app.add_flag(
         "--latency", s.latency,
         "rate without a drop, latency at 10, 50, 90 % of it, and while routes change or the "
@@ -178,26 +179,24 @@ tl::expected<std::vector<workload>, std::string> by_flows(const settings& s) {
     return out;
 }
 
+/// Slow packets of each kind, and of all.
 std::vector<workload> mixtures(const settings& s) {
-    std::vector<workload> out = {{"plain", s.job}};
-    out[0].job.mix = {};
+    std::vector<workload> out;
+    workload all{"all four", s.job};
+    all.job.mix = {};
     const std::pair<const char*, double frame_mix::*> kinds[] = {
         {"options", &frame_mix::options},
         {"misses", &frame_mix::misses},
         {"ttl1", &frame_mix::ttl1},
         {"fragments", &frame_mix::fragments}};
-    for (const double share : {1.0, 10.0, 50.0, 100.0}) {
-        workload all = out[0];
-        all.name = fmt::format("all four {:g}%", share);
-        for (const auto& [name, member] : kinds) {
-            workload w = out[0];
-            w.name = fmt::format("{} {:g}%", name, share);
-            w.job.mix.*member = share;
-            all.job.mix.*member = share / 4;
-            out.push_back(std::move(w));
-        }
-        out.push_back(std::move(all));
+    for (const auto& [name, member] : kinds) {
+        workload w{name, s.job};
+        w.job.mix = {};
+        w.job.mix.*member = 100;
+        all.job.mix.*member = 25;
+        out.push_back(std::move(w));
     }
+    out.push_back(std::move(all));
     return out;
 }
 
@@ -294,6 +293,8 @@ unsigned measure(const std::vector<workload>& todo, const settings& s, bench_rep
                 [&](child_result& out) {
                     if (!s.ports.empty())
                         run_forward_ports(w.job, ports, out);
+                    else if (s.weighted)
+                        run_forward_weighted(w.job, out);
                     else if (s.latency)
                         run_forward_latency(w.job, out);
                     else

@@ -98,6 +98,9 @@ std::vector<bench_metric> forward_metrics();
 
 /// Cycles by stage, rate, hits, drops: fills in the numbers (forward_metrics(), and drop_REASON).
 void run_forward(const forward_job& job, child_result& out);
+/// What mixtures of plain packets and of job.mix cost beside the weighted sum of both, for each
+/// share in percent: `cycles` and `weighted_ratio`, named "SHARE%_METRIC".
+void run_forward_weighted(const forward_job& job, child_result& out);
 /// No-drop rate by binary search, then latency at 10, 50, 90 % of it; at 50 % once more with flows
 /// that never repeat, while routes change and are loaded anew, and while they change as fast as can
 /// be. Fills in, for each, what was lost and by which cause.
@@ -120,6 +123,6 @@ std::string forward_table(const bench_report& report);
 std::vector<std::pair<double, double>> forward_rules_curve(const bench_report& report);
 /// How far the cost of mixtures is from the weighted sum of their parts; empty when none was
 /// measured.
-std::string forward_weighted_text(bench_report& report);
+std::string forward_weighted_text(const bench_report& report);
 
 } // namespace slabfwd

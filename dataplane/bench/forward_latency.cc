@@ -145,15 +145,20 @@ public:
     route_churn(net& n, const forward_job& job) : n_(n), job_(job) {}
     std::string why; ///< the first change that failed
     std::atomic<uint64_t> changes{0}, reloads{0};
-    std::atomic<churn> mode{churn::none};
+
+    /// What the control thread does from now on. Generator; returns when what it did has ended.
+    void set(churn m) {
+        mode_ = m;
+        while (m == churn::none && was_ != m)
+            rte_pause();
+    }
 
     /// A step of the control thread's; sleeps when nothing is due.
     void turn() {
-        const churn m = mode;
+        const churn m = mode_;
         const uint64_t now = clock_ns(CLOCK_MONOTONIC);
-        if (m == churn::none || m != was_)
+        if (was_.exchange(m) != m)
             change_at_ = reload_at_ = now;
-        was_ = m;
         if (m == churn::storm && why.empty())
             return ++turns_ % 64 ? change() : reload();
         if (m == churn::paced && why.empty() && reload_at_ <= now) {
@@ -192,7 +197,7 @@ private:
     const forward_job& job_;
     unsigned turns_ = 0;
     uint64_t change_at_ = 0, reload_at_ = 0;
-    churn was_ = churn::none;
+    std::atomic<churn> mode_{churn::none}, was_{churn::none};
 };
 
 void add_work_max(const net& n, child_result& out) {
@@ -283,10 +288,10 @@ void latency_trials(ring_bed& bed, frame_sequence& frames, frame_sequence& with_
         plan.span_ns *= beside ? 4 : 1;
         plan.stamps = true;
         const uint64_t changes = churning.changes, reloads = churning.reloads;
-        churning.mode = t.routes;
+        churning.set(t.routes);
         bed.measure(times.get());
         const trial_result r = run_trial(bed, sent, plan);
-        churning.mode = churn::none;
+        churning.set(churn::none);
         bed.measure(nullptr);
         add_latencies(*times, t.name, out);
         add_trial(r, job, t.name, out);

@@ -3,6 +3,7 @@
 // What bench forward shows: the table of stages, the others, the weighted sums, the plot. See
 // forward.h.
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <set>
 #include <sys/wait.h>
@@ -232,27 +233,17 @@ std::vector<std::pair<double, double>> forward_rules_curve(const bench_report& r
     return curve;
 }
 
-std::string forward_weighted_text(bench_report& r) {
-    // Names: "KIND SHARE%"; 0 is "plain".
-    const auto plain = r.value("plain", PEER, "cycles");
+std::string forward_weighted_text(const bench_report& r) {
+    double farthest = 1;
     std::string text;
-    if (!plain)
-        return text;
-    double worst = 1;
-    for (const std::string& w : with(r, "cycles")) {
-        const size_t space = w.rfind(' ');
-        const auto pure =
-            space == w.npos ? std::nullopt : r.value(w.substr(0, space) + " 100%", PEER, "cycles");
-        if (!pure || w.ends_with(" 100%"))
-            continue;
-        const double share = std::strtod(w.c_str() + space + 1, nullptr) / 100;
-        const double ratio = *r.value(w, PEER, "cycles") / (*plain + share * (*pure - *plain));
-        r.add(w, PEER, "weighted_ratio", ratio);
-        worst = std::abs(ratio - 1) > std::abs(worst - 1) ? ratio : worst;
-        text += fmt::format("{:<16} {:8.1f} cycles, {:.2f} x the weighted sum\n", w,
-                            *r.value(w, PEER, "cycles"), ratio);
+    for (const std::string& w : with(r, "weighted_ratio")) {
+        const double ratio = *r.value(w, PEER, "weighted_ratio");
+        if (std::abs(ratio - 1) > std::abs(farthest - 1))
+            farthest = ratio;
+        text += fmt::format("{:<18} {:8.1f} cycles, {:.2f} x the weighted sum\n", w,
+                            r.value(w, PEER, "cycles").value_or(0), ratio);
     }
-    return text.empty() ? text : text + fmt::format("farthest from it: {:.2f} x\n", worst);
+    return text.empty() ? text : text + fmt::format("farthest from it: {:.2f} x\n", farthest);
 }
 
 std::string forward_plot(const bench_report& r, const std::string& file) {

@@ -62,8 +62,8 @@ struct trial_result {
     /// the ring had not been empty since.
     uint64_t refused_off_cpu = 0;
     uint64_t cpu_ns = 0,
-             wall_ns = 0;      ///< how long was sent, by the forwarder's clock and the wall's
-    uint64_t away_ns = 0;             ///< thereof the generator was kept off its core
+             wall_ns = 0; ///< how long was sent, by the forwarder's clock and the wall's
+    uint64_t away_ns = 0; ///< thereof the generator was kept off its core
     double pps = 0; ///< that were really sent while the generator was there, by the trial's clock
     bed_counters before{}, after{};
 

@@ -367,13 +367,31 @@ TEST(ForwardTrial, ASearchFindsTheRateOfABottleneck) {
     EXPECT_NEAR(r["none_lost"], 50, 10);
 }
 
-TEST(BenchForward, WeightedSumsAreOfTheParts) {
+TEST(BenchForward, MixturesStandBesideTheWeightedSumOfTheirParts) {
+    forward_job job = short_job();
+    job.mix.ttl1 = 100;
+    job.span_ns = 20'000'000;
+    numbers r = measure([&](child_result& out) { run_forward_weighted(job, out); });
+    EXPECT_GT(r["0%_cycles"], 0);
+    EXPECT_GT(r["100%_cycles"], 2 * r["0%_cycles"]) << "a packet whose TTL ends is none of a burst";
+    EXPECT_GT(r["50%_cycles"], r["10%_cycles"]);
+    for (const char* share : {"1%", "10%", "50%"}) {
+        const double ratio = r[std::string(share) + "_weighted_ratio"];
+        EXPECT_GT(ratio, 0.4) << share;
+        EXPECT_LT(ratio, 2.5) << share;
+    }
+    EXPECT_EQ(r.count("0%_weighted_ratio"), 0u);
+}
+
+TEST(BenchForward, TheFarthestFromTheWeightedSumIsTold) {
     bench_report report("forward", forward_metrics(), {{"slabfwd", peer_kind::ours}});
-    report.add("plain", "slabfwd", "cycles", 50);
-    report.add("ttl1 10%", "slabfwd", "cycles", 75);
-    report.add("ttl1 100%", "slabfwd", "cycles", 250);
-    EXPECT_THAT(forward_weighted_text(report), HasSubstr("1.07 x the weighted sum"));
-    EXPECT_NEAR(*report.value("ttl1 10%", "slabfwd", "weighted_ratio"), 75.0 / 70, 1e-9);
+    report.add("ttl1 at 10%", "slabfwd", "cycles", 75);
+    report.add("ttl1 at 10%", "slabfwd", "weighted_ratio", 1.07);
+    report.add("ttl1 at 50%", "slabfwd", "cycles", 75);
+    report.add("ttl1 at 50%", "slabfwd", "weighted_ratio", 0.9);
+    const std::string text = forward_weighted_text(report);
+    EXPECT_THAT(text, HasSubstr("1.07 x the weighted sum"));
+    EXPECT_THAT(text, HasSubstr("farthest from it: 0.90 x"));
 }
 
 TEST(BenchForward, TheCurveOfRulesIsTakenFromTheNames) {
