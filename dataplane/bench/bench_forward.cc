@@ -35,7 +35,7 @@ struct workload {
 struct settings {
     bench_options common;
     forward_job job;
-    std::string flows = "1,1000,100000", size = "64", rules, cores;
+    std::string flows = "1,1000,100000", size = "64", rules, cores, pace = "cpu";
     std::vector<std::string> ports, tester;
     bool latency = false, weighted = false, no_arp_answer = false;
     double seconds = 0;
@@ -71,10 +71,13 @@ void describe(CLI::App& app, settings& s) {
            "--rules", s.rules,
            fmt::format("so many rules in filter FORWARD that do not match; sweep: {}", RULES_SWEEP))
         ->type_name("N,N..|sweep");
-    app.add_flag("--weighted", s.weighted,
-                 "1, 10, 50 and 100 % of slow packets of each kind beside the weighted sum");
-    app.add_flag("--latency", s.latency,
-                 "rate without a drop, latency at 10, 50, 90 % of it, and while routes change");
+    app.add_flag(
+        "--weighted", s.weighted,
+        "1, 10, 50 and 100 % of slow packets of each kind beside the weighted sum of its parts");
+    app.add_flag(
+        "--latency", s.latency,
+        "rate without a drop, latency at 10, 50, 90 % of it, and while routes change or the "
+        "cache collects");
     app.add_option(
            "--config", s.job.config,
            "commands as typed on Linux, for ports p0 (in) and p1 (default: a router of its own)")
@@ -101,6 +104,16 @@ void describe(CLI::App& app, settings& s) {
     app.add_option("--churn-routes", s.job.churn_routes,
                    "routes loaded anew while latency is measured")
         ->check(CLI::Range(1u, 65536u))
+        ->capture_default_str();
+    app.add_option("--churn-rate", s.job.churn_rate,
+                   "routes changed a second, one by one, while latency is measured")
+        ->check(CLI::Range(1u, 1000000u))
+        ->capture_default_str();
+    app.add_option(
+           "--pace", s.pace,
+           "frames are due by the forwarding thread's CPU time, so that none is while others "
+           "have its core, or by the clock on the wall")
+        ->check(CLI::IsMember({"cpu", "wall"}))
         ->capture_default_str();
     app.add_option("--seconds", s.seconds,
                    "CPU time of a measurement (default 0.5); of a trial (default 1)");
@@ -166,26 +179,24 @@ tl::expected<std::vector<workload>, std::string> by_flows(const settings& s) {
     return out;
 }
 
+/// Slow packets of each kind, and of all.
 std::vector<workload> mixtures(const settings& s) {
-    std::vector<workload> out = {{"plain", s.job}};
-    out[0].job.mix = {};
+    std::vector<workload> out;
+    workload all{"all four", s.job};
+    all.job.mix = {};
     const std::pair<const char*, double frame_mix::*> kinds[] = {
         {"options", &frame_mix::options},
         {"misses", &frame_mix::misses},
         {"ttl1", &frame_mix::ttl1},
         {"fragments", &frame_mix::fragments}};
-    for (const double share : {1.0, 10.0, 50.0, 100.0}) {
-        workload all = out[0];
-        all.name = fmt::format("all four {:g}%", share);
-        for (const auto& [name, member] : kinds) {
-            workload w = out[0];
-            w.name = fmt::format("{} {:g}%", name, share);
-            w.job.mix.*member = share;
-            all.job.mix.*member = share / 4;
-            out.push_back(std::move(w));
-        }
-        out.push_back(std::move(all));
+    for (const auto& [name, member] : kinds) {
+        workload w{name, s.job};
+        w.job.mix = {};
+        w.job.mix.*member = 100;
+        all.job.mix.*member = 25;
+        out.push_back(std::move(w));
     }
+    out.push_back(std::move(all));
     return out;
 }
 
@@ -232,6 +243,7 @@ std::string complete(settings& s) {
     if (!s.rules.empty() && s.flows == "1,1000,100000")
         s.flows = "1000";
     s.job.arp_answer = !s.no_arp_answer;
+    s.job.pace_by_wall = s.pace == "wall";
     const bool trials = s.latency || !s.ports.empty();
     const double seconds = s.seconds > 0    ? s.seconds
                            : s.common.quick ? (trials ? 0.1 : 0.06)
@@ -281,6 +293,8 @@ unsigned measure(const std::vector<workload>& todo, const settings& s, bench_rep
                 [&](child_result& out) {
                     if (!s.ports.empty())
                         run_forward_ports(w.job, ports, out);
+                    else if (s.weighted)
+                        run_forward_weighted(w.job, out);
                     else if (s.latency)
                         run_forward_latency(w.job, out);
                     else

@@ -70,7 +70,8 @@ struct forward_job {
     uint64_t span_ns = 500'000'000;
     unsigned ring = 1024;
     double loss = 0; ///< percent that a trial may lose and still count as none
-    unsigned churn_routes = 10'000;
+    unsigned churn_routes = 10'000, churn_rate = 1000; ///< loaded in one go; changed a second
+    bool pace_by_wall = false; ///< frames are due by the clock on the wall, see forward_trial.h
 };
 
 /// A router with lane i from port p<i> to port p<lanes + i>, configured, with its rules.
@@ -89,22 +90,27 @@ unsigned take_away(forward_router& f, unsigned lane, bool arp_answer,
                    void (*seen)(void* who, rte_mbuf** m, unsigned n) = nullptr,
                    void* who = nullptr);
 
-/// Ends the router; packets that do not balance, or anything it has not given back, are out's error.
+/// Ends the router; packets that do not balance, or anything it has not given back, are out's
+/// error.
 void forward_end(forward_router& f, child_result& out);
 
 std::vector<bench_metric> forward_metrics();
 
 /// Cycles by stage, rate, hits, drops: fills in the numbers (forward_metrics(), and drop_REASON).
 void run_forward(const forward_job& job, child_result& out);
-/// No-drop rate by binary search, then latency at 10, 50, 90 % of it, the last one once more while
-/// routes change and are loaded anew.
+/// What mixtures of plain packets and of job.mix cost beside the weighted sum of both, for each
+/// share in percent: `cycles` and `weighted_ratio`, named "SHARE%_METRIC".
+void run_forward_weighted(const forward_job& job, child_result& out);
+/// No-drop rate by binary search, then latency at 10, 50, 90 % of it; at 50 % once more with flows
+/// that never repeat, while routes change and are loaded anew, and while they change as fast as can
+/// be. Fills in, for each, what was lost and by which cause.
 void run_forward_latency(const forward_job& job, child_result& out);
 
 /// Real ports: the router's (two) and the tester's, wired to them.
 struct search_ports_job {
     std::vector<port_config> router, tester;
 };
-/// The no-drop rate over real ports.
+/// The no-drop rate over real ports, and where the first rate that failed lost frames.
 void run_forward_ports(const forward_job& job, const search_ports_job& ports, child_result& out);
 
 /// Cost by stage as stacked bars, and cost over the number of rules when a workload has a number;
@@ -117,6 +123,6 @@ std::string forward_table(const bench_report& report);
 std::vector<std::pair<double, double>> forward_rules_curve(const bench_report& report);
 /// How far the cost of mixtures is from the weighted sum of their parts; empty when none was
 /// measured.
-std::string forward_weighted_text(bench_report& report);
+std::string forward_weighted_text(const bench_report& report);
 
 } // namespace slabfwd

@@ -3,6 +3,7 @@
 // What bench forward shows: the table of stages, the others, the weighted sums, the plot. See
 // forward.h.
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <set>
 #include <sys/wait.h>
@@ -116,7 +117,22 @@ std::vector<bench_metric> forward_metrics() {
         {"drops", "%", "Dropped", false, 2, false},
         {"weighted_ratio", "x", "Cost by the weighted sum of its parts", false, 3, false},
         {"no_drop_mpps", "Mpps", "Rate without a drop", true, 3, false},
+        {"fails_mpps", "Mpps", "Slowest rate above it that lost frames", true, 3, false},
+        {"failed_loss", "%", "Lost at that rate", false, 3, false},
+        {"failed_before", "%", "Lost before the router", false, 3, false},
+        {"failed_dropped", "%", "Dropped by the router", false, 3, false},
+        {"failed_behind", "%", "Lost behind the router", false, 3, false},
+        {"sent_mpps", "Mpps", "Sent in the trial", true, 3, false},
         {"loss", "%", "Lost in the trial", false, 3, false},
+        {"lost_ring_full", "%", "Lost, the router's ring being full", false, 3, false},
+        {"lost_off_cpu", "%", "Lost while the forwarding thread did not run", false, 3, false},
+        {"lost_dropped", "%", "Dropped by the router", false, 3, false},
+        {"lost_no_buffer", "%", "Not sent for want of a buffer", false, 3, false},
+        {"lost_unexplained", "%", "Lost and counted nowhere", false, 3, false},
+        {"off_cpu", "%", "Of the time that the forwarding thread did not run", false, 1, false},
+        {"generator_off_cpu", "%", "Of the time that the generator did not run", false, 1, false},
+        {"collects", "calls", "Garbage collections meanwhile", false, 0, false},
+        {"reloads", "loads", "Tables loaded meanwhile", true, 0, false},
         {"stamped", "packets", "Timed", true, 0, false},
         {"route_changes", "changes", "Routes changed meanwhile", true, 0, false},
         {"work_entries", "entries", "Most entries in a chain that one packet looked at", false, 0,
@@ -157,7 +173,18 @@ std::string forward_table(const bench_report& r) {
         r, "TSC cycles of CPU time a packet, by stage (feed: making the frames, is in no total)",
         "cycles", stages);
     text += table(r, "Packets, and drops in % of those received", "rx", drops);
-    text += table(r, "Rate without a drop (Mpps)", "no_drop_mpps", {{"Mpps", "no_drop_mpps", 3}});
+    text += table(r, "Rate without a drop (Mpps); lost at the next rate tried, in % of those sent",
+                  "no_drop_mpps",
+                  {{"Mpps", "no_drop_mpps", 3},
+                   {"fails at", "fails_mpps", 3},
+                   {"loss %", "failed_loss", 3},
+                   {"before", "failed_before", 3},
+                   {"dropped", "failed_dropped", 3},
+                   {"behind", "failed_behind", 3}});
+    for (const std::string& w : with(r, "no_drop_mpps"))
+        if (r.value(w, PEER, "fails_mpps").value_or(1) == 0)
+            text.insert(text.size() - 1,
+                        w + ": no rate failed, the generator can send no faster\n");
     text += table(r,
                   "Latency from rx to tx in us, in CPU time of the forwarding thread and by the "
                   "clock on the wall",
@@ -170,14 +197,26 @@ std::string forward_table(const bench_report& r) {
                    {"p99", "wall_p99", 2},
                    {"p99.9", "wall_p99.9", 2},
                    {"max", "wall_max", 2},
-                   {"loss %", "loss", 3},
                    {"packets", "stamped", 0}});
+    text += table(r, "What was sent meanwhile, and what was lost by cause, in % of it", "sent_mpps",
+                  {{"Mpps", "sent_mpps", 3},
+                   {"loss %", "loss", 3},
+                   {"ring full", "lost_ring_full", 3},
+                   {"off CPU", "lost_off_cpu", 3},
+                   {"dropped", "lost_dropped", 3},
+                   {"no buffer", "lost_no_buffer", 3},
+                   {"unexplained", "lost_unexplained", 3},
+                   {"router off CPU %", "off_cpu", 1},
+                   {"generator off CPU %", "generator_off_cpu", 1},
+                   {"hits %", "hit_ratio", 2},
+                   {"collections", "collects", 0},
+                   {"route changes", "route_changes", 0},
+                   {"reloads", "reloads", 0}});
     text += table(r, "The most that one packet made the router look at", "work_entries",
                   {{"chain", "work_entries", 0},
                    {"collection", "work_collected", 0},
                    {"routes", "work_routes", 0},
-                   {"rules", "work_rules", 0},
-                   {"route changes", "route_changes", 0}});
+                   {"rules", "work_rules", 0}});
     if (!text.empty())
         text.pop_back();
     return text;
@@ -194,27 +233,17 @@ std::vector<std::pair<double, double>> forward_rules_curve(const bench_report& r
     return curve;
 }
 
-std::string forward_weighted_text(bench_report& r) {
-    // Names: "KIND SHARE%"; 0 is "plain".
-    const auto plain = r.value("plain", PEER, "cycles");
+std::string forward_weighted_text(const bench_report& r) {
+    double farthest = 1;
     std::string text;
-    if (!plain)
-        return text;
-    double worst = 1;
-    for (const std::string& w : with(r, "cycles")) {
-        const size_t space = w.rfind(' ');
-        const auto pure =
-            space == w.npos ? std::nullopt : r.value(w.substr(0, space) + " 100%", PEER, "cycles");
-        if (!pure || w.ends_with(" 100%"))
-            continue;
-        const double share = std::strtod(w.c_str() + space + 1, nullptr) / 100;
-        const double ratio = *r.value(w, PEER, "cycles") / (*plain + share * (*pure - *plain));
-        r.add(w, PEER, "weighted_ratio", ratio);
-        worst = std::abs(ratio - 1) > std::abs(worst - 1) ? ratio : worst;
-        text += fmt::format("{:<16} {:8.1f} cycles, {:.2f} x the weighted sum\n", w,
-                            *r.value(w, PEER, "cycles"), ratio);
+    for (const std::string& w : with(r, "weighted_ratio")) {
+        const double ratio = *r.value(w, PEER, "weighted_ratio");
+        if (std::abs(ratio - 1) > std::abs(farthest - 1))
+            farthest = ratio;
+        text += fmt::format("{:<18} {:8.1f} cycles, {:.2f} x the weighted sum\n", w,
+                            r.value(w, PEER, "cycles").value_or(0), ratio);
     }
-    return text.empty() ? text : text + fmt::format("farthest from it: {:.2f} x\n", worst);
+    return text.empty() ? text : text + fmt::format("farthest from it: {:.2f} x\n", farthest);
 }
 
 std::string forward_plot(const bench_report& r, const std::string& file) {

@@ -6,12 +6,18 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
 
 #include <gmock/gmock.h>
+#include <pthread.h>
 #include <rte_ring.h>
 
+#include "dataplane/bench/bench_options.h"
 #include "dataplane/bench/bench_programs.h"
 #include "dataplane/bench/forward.h"
+#include "dataplane/bench/forward_trial.h"
 #include "dataplane/control/control.h"
 #include "dataplane/worker/stage_clock.h"
 #include "neigh/wire.h"
@@ -46,6 +52,13 @@ int bench(std::vector<std::string> words) {
     for (std::string& w : words)
         argv.push_back(w.data());
     return bench_forward_main(int(argv.size()), argv.data());
+}
+
+/// A file for this test; its path.
+std::string text_file(const char* name, const std::string& text) {
+    const std::string path = testing::TempDir() + name;
+    EXPECT_EQ(write_text_file(path, text), "");
+    return path;
 }
 
 /// Frames on the wire by what they are.
@@ -155,16 +168,11 @@ TEST(BenchForward, EachCoreHasPortsOfItsOwn) {
 }
 
 TEST(BenchForward, AConfigurationOfOnesOwnIsUsed) {
-    const std::string path = testing::TempDir() + "bench_forward_drop.conf";
-    FILE* f = std::fopen(path.c_str(), "w");
-    ASSERT_TRUE(f);
-    std::fputs("ip link set dev p0 up\nip link set dev p1 up\nip addr add 10.0.0.1/24 dev p0\n"
-               "ip addr add 10.1.0.1/24 dev p1\nip route add blackhole 12.0.0.0/8\nsysctl -w "
-               "net.ipv4.ip_forward=1\n",
-               f);
-    std::fclose(f);
     forward_job job = short_job();
-    job.config = path;
+    job.config = text_file("bench_forward_drop.conf",
+                           "ip link set dev p0 up\nip link set dev p1 up\n"
+                           "ip addr add 10.0.0.1/24 dev p0\nip addr add 10.1.0.1/24 dev p1\n"
+                           "ip route add blackhole 12.0.0.0/8\nsysctl -w net.ipv4.ip_forward=1\n");
     numbers r = measure(job);
     EXPECT_EQ(r["tx"], 0);
     EXPECT_EQ(r["drops"], 100);
@@ -172,6 +180,13 @@ TEST(BenchForward, AConfigurationOfOnesOwnIsUsed) {
 
 TEST(BenchForward, OnePacketsWorkDoesNotGrowWithTheTables) {
     forward_job job = short_job();
+    job.config = text_file("bench_forward_work.conf",
+                           "ip link set dev p0 up\nip link set dev p1 up\n"
+                           "ip addr add 10.0.0.1/24 dev p0\nip addr add 10.1.0.1/24 dev p1\n"
+                           "ip neigh add 10.1.0.2 lladdr 2:0:0:0:0:2 dev p1 nud permanent\n"
+                           "ip route add 12.0.0.0/16 via 10.1.0.2\n"
+                           "ip route add 16.0.0.0/8 via 10.1.0.2\n"
+                           "sysctl -w net.ipv4.ip_forward=1 net.ipv4.route.gc_thresh=256\n");
     job.mix.misses = 50;
     job.span_ns = 40'000'000;
     job.churn_routes = 500;
@@ -180,24 +195,203 @@ TEST(BenchForward, OnePacketsWorkDoesNotGrowWithTheTables) {
     job.rules = 1000;
     numbers r = measure([&](child_result& out) { run_forward_latency(job, out); });
     EXPECT_GT(r["no_drop_mpps"], 0);
-    EXPECT_GT(r["route_changes"], 100);
-    EXPECT_GT(r["10%_stamped"], 0);
-    EXPECT_LE(r["10%_cpu_p50"], r["10%_cpu_max"]);
+    EXPECT_GE(r["50%+storm_route_changes"], 100);
+    EXPECT_GE(r["50%+changes_reloads"], 1);
+    EXPECT_GT(r["50%+collecting_collects"], 0);
+    for (const char* at :
+         {"10%", "50%", "90%", "50%+changes", "50%+storm", "50%+strangers", "50%+collecting"}) {
+        const std::string name = at;
+        EXPECT_GT(r[name + "_stamped"], 0) << at;
+        EXPECT_LE(r[name + "_cpu_p50"], r[name + "_cpu_max"]) << at;
+        EXPECT_EQ(r[name + "_lost_unexplained"], 0) << at;
+        EXPECT_EQ(r[name + "_lost_off_cpu"], 0) << at << ": paced by CPU time";
+    }
     EXPECT_GE(r["work_routes"], 1);
     EXPECT_LE(r["work_routes"], 4);
     EXPECT_GE(r["work_rules"], 1);
     EXPECT_LE(r["work_rules"], 8) << "1,000 rules, none of which can match";
+    EXPECT_GE(r["work_entries"], 1);
     EXPECT_LE(r["work_entries"], 64);
+    EXPECT_GE(r["work_collected"], 1);
     EXPECT_LE(r["work_collected"], 128);
 }
 
-TEST(BenchForward, WeightedSumsAreOfTheParts) {
+/// A bed without a router: what it takes comes out, or does not.
+class fake_bed : public test_bed {
+public:
+    unsigned take = NET_RX_BURST; ///< frames of each burst
+    uint64_t lose_every = 0;      ///< 0: none
+    bool may_refuse = true;
+    std::optional<clockid_t> clock{};
+
+    unsigned send(rte_mbuf** m, unsigned n) override {
+        n = std::min(n, take);
+        rte_pktmbuf_free_bulk(m, n);
+        for (unsigned i = 0; i < n; ++i)
+            lose_every && ++taken_ % lose_every == 0 ? ++counters_.drops : ++received_;
+        counters_.rx += n;
+        return n;
+    }
+    uint64_t received() override { return received_; }
+    unsigned waiting() const override { return NET_RX_BURST; }
+    bool refusal_is_loss() const override { return may_refuse; }
+    std::optional<clockid_t> forwarder_clock() const override { return clock; }
+    bed_counters counters() const override { return counters_; }
+
+private:
+    uint64_t received_ = 0, taken_ = 0;
+    bed_counters counters_{};
+};
+
+/// Results of `work` with buffers and frames to send.
+numbers on_fake_bed(const std::function<void(fake_bed&, frame_sequence&, child_result&)>& work) {
+    return measure([&](child_result& out) {
+        auto f = forward_router::make(short_job());
+        auto frames = frame_sequence::make(short_job().mix, 0);
+        if (!f || !frames) {
+            out.error = f ? frames.error() : f.error();
+            return;
+        }
+        fake_bed bed;
+        work(bed, *frames, out);
+        out.error = router_destroy(std::move(f->r));
+    });
+}
+
+void tell(const trial_result& t, child_result& out) {
+    const std::pair<const char*, double> all[] = {{"sent", double(t.sent)},
+                                                  {"received", double(t.received)},
+                                                  {"refused", double(t.refused)},
+                                                  {"off_cpu", double(t.refused_off_cpu)},
+                                                  {"dropped", double(t.dropped())},
+                                                  {"lost", double(t.lost())},
+                                                  {"loss", t.loss()},
+                                                  {"pps", t.pps}};
+    out.samples.insert(out.samples.end(), std::begin(all), std::end(all));
+}
+
+TEST(ForwardTrial, SendsAtTheRateAndLosesNothing) {
+    numbers r = on_fake_bed([](fake_bed& bed, frame_sequence& frames, child_result& out) {
+        tell(run_trial(bed, frames, {200'000, 20'000'000}), out);
+    });
+    EXPECT_GT(r["sent"], 0);
+    EXPECT_LE(r["sent"], 200'000 * 0.02 + NET_RX_BURST);
+    EXPECT_LE(r["pps"], 200'000 * 1.1);
+    EXPECT_EQ(r["received"], r["sent"]);
+    EXPECT_EQ(r["loss"], 0);
+}
+
+TEST(ForwardTrial, WhatARouterDropsIsLostAndExplained) {
+    numbers r = on_fake_bed([](fake_bed& bed, frame_sequence& frames, child_result& out) {
+        bed.lose_every = 10;
+        tell(run_trial(bed, frames, {200'000, 20'000'000}), out);
+    });
+    EXPECT_GT(r["dropped"], 0);
+    EXPECT_EQ(r["lost"], r["dropped"]);
+    EXPECT_NEAR(r["loss"], 10, 1);
+    EXPECT_EQ(r["refused"], 0);
+}
+
+TEST(ForwardTrial, ARefusedFrameIsTheRoutersLossOrWasNeverSent) {
+    numbers r = on_fake_bed([](fake_bed& bed, frame_sequence& frames, child_result& out) {
+        bed.take = 0;
+        tell(run_trial(bed, frames, {200'000, 20'000'000}), out);
+    });
+    EXPECT_GT(r["sent"], 0);
+    EXPECT_EQ(r["refused"], r["sent"]);
+    EXPECT_EQ(r["loss"], 100);
+    EXPECT_EQ(r["off_cpu"], 0) << "this forwarder has no clock of its own that stood still";
+    r = on_fake_bed([](fake_bed& bed, frame_sequence& frames, child_result& out) {
+        bed.take = 0;
+        bed.may_refuse = false;
+        tell(run_trial(bed, frames, {200'000, 20'000'000}), out);
+    });
+    EXPECT_EQ(r["sent"], 0);
+    EXPECT_EQ(r["refused"], 0);
+}
+
+TEST(ForwardTrial, ByTheWallsClockFramesAreLostToAForwarderThatDoesNotRun) {
+    numbers r = on_fake_bed([](fake_bed& bed, frame_sequence& frames, child_result& out) {
+        std::mutex held;
+        held.lock();
+        std::thread idle([&] { held.lock(); });
+        clockid_t clock;
+        pthread_getcpuclockid(idle.native_handle(), &clock);
+        bed.clock = clock;
+        bed.take = 0;
+        tell(run_trial(bed, frames, {200'000, 20'000'000, true}), out);
+        // By its own clock nothing ever is due; the trial ends by the wall's.
+        out.samples.emplace_back("by_cpu",
+                                 double(run_trial(bed, frames, {200'000, 2'000'000}).sent));
+        held.unlock();
+        idle.join();
+    });
+    EXPECT_GT(r["refused"], 0);
+    EXPECT_NEAR(r["off_cpu"], r["refused"], r["refused"] * 0.1 + NET_RX_BURST);
+    EXPECT_LE(r["by_cpu"], NET_RX_BURST);
+}
+
+TEST(ForwardTrial, ASearchFindsTheRateOfABottleneck) {
+    /// Takes no more than its rate; 32 frames of room.
+    class bottleneck final : public fake_bed {
+    public:
+        unsigned send(rte_mbuf** m, unsigned n) override {
+            const double now = double(clock_ns(CLOCK_MONOTONIC));
+            room_ = std::min(256.0, room_ + (now - std::exchange(last_, now)) * 2e-4);
+            take = unsigned(room_);
+            n = fake_bed::send(m, n);
+            room_ -= n;
+            return n;
+        }
+
+    private:
+        double last_ = double(clock_ns(CLOCK_MONOTONIC)), room_ = 256;
+    };
+    numbers r = on_fake_bed([](fake_bed&, frame_sequence& frames, child_result& out) {
+        bottleneck bed;
+        forward_job job = short_job();
+        job.span_ns = 40'000'000;
+        const search_result s = search_rate(bed, frames, job);
+        out.samples.emplace_back("best", s.best);
+        out.samples.emplace_back("fails", s.fails);
+        fake_bed lossy;
+        lossy.lose_every = 2;
+        const search_result none = search_rate(lossy, frames, job);
+        out.samples.emplace_back("none", none.best);
+        out.samples.emplace_back("none_lost", none.failed.loss());
+    });
+    EXPECT_GT(r["best"], 100'000);
+    EXPECT_LT(r["best"], 300'000) << "it takes 200,000 a second";
+    EXPECT_GT(r["fails"], 150'000);
+    EXPECT_EQ(r["none"], 0) << "and the search has ended";
+    EXPECT_NEAR(r["none_lost"], 50, 10);
+}
+
+TEST(BenchForward, MixturesStandBesideTheWeightedSumOfTheirParts) {
+    forward_job job = short_job();
+    job.mix.ttl1 = 100;
+    job.span_ns = 20'000'000;
+    numbers r = measure([&](child_result& out) { run_forward_weighted(job, out); });
+    EXPECT_GT(r["0%_cycles"], 0);
+    EXPECT_GT(r["100%_cycles"], 2 * r["0%_cycles"]) << "a packet whose TTL ends is none of a burst";
+    EXPECT_GT(r["50%_cycles"], r["10%_cycles"]);
+    for (const char* share : {"1%", "10%", "50%"}) {
+        const double ratio = r[std::string(share) + "_weighted_ratio"];
+        EXPECT_GT(ratio, 0.4) << share;
+        EXPECT_LT(ratio, 2.5) << share;
+    }
+    EXPECT_EQ(r.count("0%_weighted_ratio"), 0u);
+}
+
+TEST(BenchForward, TheFarthestFromTheWeightedSumIsTold) {
     bench_report report("forward", forward_metrics(), {{"slabfwd", peer_kind::ours}});
-    report.add("plain", "slabfwd", "cycles", 50);
-    report.add("ttl1 10%", "slabfwd", "cycles", 75);
-    report.add("ttl1 100%", "slabfwd", "cycles", 250);
-    EXPECT_THAT(forward_weighted_text(report), HasSubstr("1.07 x the weighted sum"));
-    EXPECT_NEAR(*report.value("ttl1 10%", "slabfwd", "weighted_ratio"), 75.0 / 70, 1e-9);
+    report.add("ttl1 at 10%", "slabfwd", "cycles", 75);
+    report.add("ttl1 at 10%", "slabfwd", "weighted_ratio", 1.07);
+    report.add("ttl1 at 50%", "slabfwd", "cycles", 75);
+    report.add("ttl1 at 50%", "slabfwd", "weighted_ratio", 0.9);
+    const std::string text = forward_weighted_text(report);
+    EXPECT_THAT(text, HasSubstr("1.07 x the weighted sum"));
+    EXPECT_THAT(text, HasSubstr("farthest from it: 0.90 x"));
 }
 
 TEST(BenchForward, TheCurveOfRulesIsTakenFromTheNames) {

@@ -13,6 +13,7 @@ Exit status 77 (skipped) without valgrind or objdump.
 import collections
 import os
 import re
+import resource
 import shutil
 import struct
 import subprocess
@@ -81,7 +82,9 @@ def profile(slabfwd, config, frames):
             ["valgrind", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", "--compress-strings=no",
              f"--callgrind-out-file={path('profile')}", "--toggle-collect=slabfwd::worker_turn*",
              slabfwd, "replay", "--no-huge", "--config", path("config"), "--in", f"p0={path('in.pcap')}",
-             "--out", f"p1={path('out.pcap')}"], capture_output=True, text=True, timeout=240)
+             "--out", f"p1={path('out.pcap')}"], capture_output=True, text=True, timeout=3600,
+            # By CPU time: on a busy machine it may take many times as long by the clock.
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (240, 240)))
         if run.returncode:
             sys.exit(f"replay under callgrind failed:\n{run.stdout}\n{run.stderr}")
         return executed(path("profile"))
