@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <span>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -100,9 +101,7 @@ workload of_law(const settings& s, flow_law law, std::string name, std::string a
 /// All-miss traffic under the kernel's rule with so many entries alive: the speed of allocation.
 workload churn(const settings& s, int live, const char* name) {
     workload w = of_law(s, flow_law::scan, name,
-                        fmt::format("no flow repeats, every packet enters one entry and collects "
-                                    "another ({} live)",
-                                    live));
+                        "no flow repeats, every packet enters one entry and collects another");
     w.job.admission = 0;
     w.job.gc_min_interval_ms = 0; // else collection is ignored until max_size, and then refuses
     w.job.gc_thresh = w.job.max_size = live;
@@ -221,13 +220,15 @@ struct curves {
             }
         p.curves.push_back({title, {{x, y}}});
     }
-    /// Of the first turn: distributions and the course of time.
-    void take(const workload& w, const std::string& peer, const child_result& r) {
+    /// Of the first turn: distributions and the course of time; those of the cache alone where
+    /// there is room for them (`all`), or else a panel would show a bunch of curves that nobody can
+    /// tell apart.
+    void take(const workload& w, const std::string& peer, const child_result& r, bool all) {
         const std::string title = w.name + ", " + peer;
         double x = 0;
         for (const auto& [metric, value] : r.samples) {
             for (const char* what : {"hit", "miss"})
-                if (metric.starts_with(fmt::format("{}_cdf_", what)))
+                if (all && metric.starts_with(fmt::format("{}_cdf_", what)))
                     add("1 latency",
                         {"Time of one lookup: share of lookups that take no longer",
                          "TSC cycles",
@@ -239,7 +240,7 @@ struct curves {
                         std::strtod(metric.c_str() + metric.rfind('_') + 1, nullptr) * 2.5);
             if (metric == "time_x")
                 x = value;
-            if (metric == "time_entries")
+            if ((all || w.flood) && metric == "time_entries")
                 add("4 entries", {"Entries over time", "s", "entries", false, true, {}}, title, x,
                     value);
             if (metric == "time_mpps")
@@ -282,7 +283,10 @@ struct curves {
     std::string draw(const std::string& file) const {
         std::vector<plot_panel> all;
         for (const auto& [key, p] : panels)
-            all.push_back(p);
+            if (std::ranges::any_of(p.curves, [](const plot_curve& c) {
+                    return std::ranges::any_of(c.points, [](auto xy) { return xy.second != 0; });
+                }))
+                all.push_back(p);
         return plot_curves("slabfwd bench route-cache", all, file);
     }
 };
@@ -302,13 +306,17 @@ std::string limits_text(const child_result& r) {
     return text;
 }
 
-unsigned measure(const workload& w, const settings& s, bench_report& report, curves& drawn,
-                 std::map<std::string, unsigned>& said,
+/// crowded: only the first peer's own curves are drawn, not each one's.
+unsigned measure(const workload& w, const settings& s, bool crowded, bench_report& report,
+                 curves& drawn, std::map<std::string, unsigned>& said,
                  std::map<std::string, std::string>& limits) {
     unsigned failed = 0;
+    std::string first;
     for (unsigned turn = 0; turn < s.common.turns; ++turn)
         for (const route_cache_peer& peer : route_cache_peers()) {
             const bool named = !s.common.peers.empty();
+            if (first.empty() && name_matches(s.common.peers, peer.column.name))
+                first = peer.column.name;
             if (!name_matches(s.common.peers, peer.column.name) ||
                 (!named && w.flood && peer.column.name != "slab" && peer.admission < 0) ||
                 (!named && peer.admission == w.job.admission)) // the same as slab
@@ -337,7 +345,7 @@ unsigned measure(const workload& w, const settings& s, bench_report& report, cur
                 if (known_metric(metric))
                     report.add(w.name, peer.column.name, metric, value);
             if (turn == 0)
-                drawn.take(w, peer.column.name, r);
+                drawn.take(w, peer.column.name, r, crowded ? peer.column.name == first : true);
             if (const std::string is = limits_text(r); !is.empty())
                 limits[w.name] = is;
         }
@@ -351,9 +359,12 @@ void explain(const settings& s, const std::vector<workload>& todo,
                 "turn%s.\n\nLines are laws by which packets choose their flows:\n",
                 s.prefixes.size(), BENCH_NEXT_HOPS, s.threads, s.threads == 1 ? "" : "s",
                 sizeof(rtable), s.common.turns, s.common.turns == 1 ? "" : "s");
+    size_t width = 14;
+    for (const workload& w : todo)
+        width = std::max(width, w.name.size());
     for (const workload& w : todo) {
         const auto is = limits.find(w.name);
-        std::printf("  %-16s %s%s%s\n", w.name.c_str(), w.about.c_str(),
+        std::printf("  %-*s  %s%s%s\n", int(width), w.name.c_str(), w.about.c_str(),
                     is == limits.end() ? "" : "; ", is == limits.end() ? "" : is->second.c_str());
     }
     std::puts("Above gc_thresh entries the cache looks for some to let go, and never has more than "
@@ -412,14 +423,21 @@ int bench_route_cache_main(int argc, char** argv) {
                 ? name_matches(s.common.workloads, w.name)
                 : !s.common.workloads.empty() && name_matches(s.common.workloads, w.name))
             todo.push_back(w);
-    if (!s.common.plot.empty() && s.sweeps.empty() && s.common.workloads.empty())
+    const size_t unswept = todo.size();
+    const bool plot_alone =
+        !s.common.plot.empty() && s.sweeps.empty() && s.common.workloads.empty();
+    if (plot_alone)
         s.sweeps = {"churn-64k:gc_thresh=16384,65536,262144,1048576",
-                    "working-set:flows=1000,30000,300000,1000000,3000000"};
+                    "working-set:flows=1000,10000,100000,1000000,3000000"};
     for (const std::string& text : s.sweeps)
         if (const std::string why = sweep_workloads(workloads(s), text, todo); !why.empty()) {
             std::fprintf(stderr, "slabfwd bench: %s\n", why.c_str());
             return 2;
         }
+    if (plot_alone && !s.rhash_entries) // so that the last of the working sets is beyond max_size
+        for (workload& w : std::span(todo).subspan(unswept))
+            if (w.swept == "flows")
+                w.job.rhash_entries = 65536;
     std::vector<bench_peer> columns;
     std::vector<std::string> peer_names, workload_names;
     for (const route_cache_peer& p : route_cache_peers()) {
@@ -440,10 +458,11 @@ int bench_route_cache_main(int argc, char** argv) {
     std::map<std::string, unsigned> said;
     std::map<std::string, std::string> limits;
     unsigned failed = 0;
+    const bool crowded = todo.size() > 3;
     for (const workload& w : todo) {
         if (isatty(STDERR_FILENO))
             std::fprintf(stderr, "\r%-40s", w.name.c_str());
-        failed += measure(w, s, report, drawn, said, limits);
+        failed += measure(w, s, crowded, report, drawn, said, limits);
     }
     if (isatty(STDERR_FILENO))
         std::fprintf(stderr, "\r%-40s\r", "");
