@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The cache as reports show it: rows copied by the owner of each shard, in pieces, so that a worker
-// is kept from its packets for a few microseconds at a time; sums; and the check of a shard's
-// invariants. Doors: rt_cache_dump, rt_cache_get_totals (control thread), rt_shard_is_valid
-// (tests). Origin: rt_cache_seq_show in net/ipv4/route.c of 2.6.32.
+// is kept from its packets for a few microseconds at a time; the entries of one flow; sums; and the
+// check of a shard's invariants. Doors: rt_cache_dump, rt_cache_find, rt_cache_get_totals (control
+// thread), rt_shard_is_valid (tests). Origin: rt_cache_seq_show in net/ipv4/route.c of 2.6.32.
+#include "route/route_dump.h"
+
 #include <algorithm>
 #include <cstring>
 
@@ -106,6 +108,28 @@ std::vector<rt_cache_row> rt_cache_dump(net& n, size_t max) {
     return rows;
 }
 
+rt_cache_flow rt_cache_find(net& n, const rt_key& key, bool control) {
+    struct question {
+        const rt_key& key;
+        rt_cache_flow flow;
+    } q{key, {}};
+    auto look_here = [](void* info) {
+        auto& q = *static_cast<question*>(info);
+        const rt_hash_shard* shard = this_softnet()->rt_shard;
+        const rtable* rt = shard ? rt_cache_probe(shard, q.key, rt_hash_of(shard, q.key)) : nullptr;
+        if (!rt || rt->rt_genid != rt_genid(rt_shard_net(shard)))
+            return;
+        const uint32_t age = uint32_t(jiffies()) - rt->dst.lastuse;
+        q.flow.age = q.flow.entries ? std::min(q.flow.age, age) : age;
+        q.flow.users += rt->dst.__refcnt;
+        q.flow.used += rt->dst.__use;
+        ++q.flow.entries;
+    };
+    for (unsigned cpu = 0; cpu < n.nr_workers + control; ++cpu)
+        smp_call_function_single(n, cpu, look_here, &q);
+    return q.flow;
+}
+
 rt_cache_totals rt_cache_get_totals(net& n) {
     rt_cache_totals t{};
     for (auto& sd : n.softnet) {
@@ -131,8 +155,7 @@ bool entry_is_valid(const rt_hash_shard* shard, const rtable* rt, uint32_t bucke
     if (rt->kind() != rt_bucket::kind_of(hash) || !shard->rt_hash_table[bucket].may_have(hash))
         return false;
     if (!rt->rt_cached || rt->rt_shared || rt->dst.obsolete == DST_OBSOLETE_DEAD ||
-        rt->dst.ops != &shard->ipv4_dst_ops ||
-        (hash & shard->rt_hash_mask) != bucket)
+        rt->dst.ops != &shard->ipv4_dst_ops || (hash & shard->rt_hash_mask) != bucket)
         return false;
     if (rt_needs_neighbour(rt) && !rt->dst.neighbour)
         return false;

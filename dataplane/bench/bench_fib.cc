@@ -43,15 +43,16 @@ std::vector<uint32_t> table_addresses(const std::vector<prefix>& routes) {
     return out;
 }
 
-/// A virtual machine's host may have taken back memory that was free for a while: to touch a page of
-/// it costs milliseconds, which are nobody's of those compared. So as much as anybody wants is
+/// A virtual machine's host may have taken back memory that was free for a while: to touch a page
+/// of it costs milliseconds, which are nobody's of those compared. So as much as anybody wants is
 /// touched and freed before each is measured; pages are still cleared for whoever takes them.
 void fetch_memory() {
     constexpr size_t PAGE = 4096;
     const auto free_pages = size_t(std::max(0L, sysconf(_SC_AVPHYS_PAGES)));
     const size_t bytes = std::min(size_t(768) << 20, free_pages * PAGE / 2);
-    void* p = bytes ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                    : MAP_FAILED;
+    void* p = bytes
+                  ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                  : MAP_FAILED;
     if (p == MAP_FAILED)
         return;
     madvise(p, bytes, MADV_HUGEPAGE);
@@ -271,6 +272,13 @@ int bench_fib_main(int argc, char** argv) {
         for (const bench_peer& p : columns)
             std::puts(p.name.c_str());
         return 0;
+    }
+    std::vector<std::string> names;
+    for (const bench_peer& p : columns)
+        names.push_back(p.name);
+    if (const std::string none = unmatched_name("--peer", o.peers, names); !none.empty()) {
+        std::fprintf(stderr, "slabfwd bench: %s\n", none.c_str());
+        return 2;
     }
     auto routes = read_prefixes(from);
     if (!routes) {

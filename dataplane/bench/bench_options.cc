@@ -3,6 +3,7 @@
 // The common options, by CLI11. See bench_options.h.
 #include "dataplane/bench/bench_options.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fnmatch.h>
@@ -48,6 +49,15 @@ bool name_matches(const std::vector<std::string>& patterns, const std::string& n
             return true;
     }
     return patterns.empty();
+}
+
+std::string unmatched_name(const char* option, const std::vector<std::string>& patterns,
+                           const std::vector<std::string>& names) {
+    for (const std::string& p : patterns)
+        if (std::ranges::none_of(names, [&](const std::string& n) { return name_matches({p}, n); }))
+            return fmt::format("{} {}: there is none of that name; {}", option, p,
+                               fmt::join(names, ", "));
+    return {};
 }
 
 std::string write_text_file(const std::string& path, const std::string& text) {

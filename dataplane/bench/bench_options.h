@@ -30,6 +30,10 @@ std::optional<int> parse_bench_options(CLI::App& app, int argc, char** argv);
 
 /// Does one of the patterns (shell wildcards; a plain word matches anywhere) match? With none: yes.
 bool name_matches(const std::vector<std::string>& patterns, const std::string& name);
+/// A sentence about the first of an option's patterns that matches none of `names`; empty: there is
+/// none.
+std::string unmatched_name(const char* option, const std::vector<std::string>& patterns,
+                           const std::vector<std::string>& names);
 
 /// Writes a file; the error is a sentence.
 std::string write_text_file(const std::string& path, const std::string& text);

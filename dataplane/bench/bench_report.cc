@@ -88,7 +88,9 @@ std::string cell_text(const bench_report& r, const std::string& workload, const 
         return "-";
     std::string text = fmt::format("{:.{}f}", *v, m.decimals);
     const auto best = p.kind == peer_kind::ours ? r.best(workload, m.name) : std::nullopt;
-    if (best && best->value > 0)
+    // The ratio to what is shown as 0 would only be read as if it meant something.
+    if (best && fmt::format("{:.{}f}", best->value, m.decimals).find_first_of("123456789") !=
+                    std::string::npos)
         text += fmt::format(" ({:.2f}x)", *v / best->value);
     return text;
 }

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
-#include <sstream>
+#include <span>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -30,7 +30,8 @@ std::vector<bench_metric> route_cache_metrics() {
         {"allocs", "M/s", "Entries allocated, millions per second", true, 3, true},
         {"frees", "M/s", "Entries freed, millions per second", true, 3, false},
         {"uncached", "%", "Carried by a next hop's own entry, % of packets", false, 2, false},
-        {"refused", "packets", "Refused (\"Route cache is full\")", false, 0, false},
+        {"refused", "packets", "Refused (\"Route cache is full\"), packets", false, 0, false},
+        {"dropped", "packets", "Dropped for another reason (no memory), packets", false, 0, false},
         {"alloc_share", "%", "Spent in the allocator, % of cycles", false, 1, false},
         {"hit_p50", "TSC cycles", "One lookup alone that hits, median", false, 0, false},
         {"hit_p99", "TSC cycles", "One lookup that hits, 99 %", false, 0, false},
@@ -59,18 +60,12 @@ std::vector<bench_metric> route_cache_metrics() {
 
 namespace {
 
-struct workload {
-    std::string name, about;
-    route_cache_job job = {};
-    bool flood = false;
-    flood_kind kind = flood_kind::destinations;
-    std::string swept = {}; ///< the parameter of a sweep, and where it stands
-    double at = 0;
-};
+using workload = route_cache_workload;
 
 struct settings {
     bench_options common;
     std::string routes = "900000", capture;
+    captured_flows captured;
     uint32_t flows = 100000, rhash_entries = 0;
     double zipf = 1.0;
     unsigned threads = 1, limit = 0, batchcount = 0;
@@ -84,7 +79,7 @@ route_cache_job base_job(const settings& s) {
     route_cache_job job;
     job.flows = s.flows;
     job.zipf_s = s.zipf;
-    job.capture = s.capture;
+    job.captured = &s.captured;
     job.threads = s.threads;
     job.gc_thresh = s.gc_thresh;
     job.max_size = s.max_size;
@@ -106,9 +101,7 @@ workload of_law(const settings& s, flow_law law, std::string name, std::string a
 /// All-miss traffic under the kernel's rule with so many entries alive: the speed of allocation.
 workload churn(const settings& s, int live, const char* name) {
     workload w = of_law(s, flow_law::scan, name,
-                        fmt::format("no flow repeats, every packet enters one entry and collects "
-                                    "another ({} live)",
-                                    live));
+                        "no flow repeats, every packet enters one entry and collects another");
     w.job.admission = 0;
     w.job.gc_min_interval_ms = 0; // else collection is ignored until max_size, and then refuses
     w.job.gc_thresh = w.job.max_size = live;
@@ -139,47 +132,12 @@ std::vector<workload> workloads(const settings& s) {
         flood(s, flood_kind::alone, "flood-alone", "nothing but packets that never repeat"),
     };
     if (!s.capture.empty())
-        all.push_back(of_law(s, flow_law::capture, "capture", "the packets of " + s.capture));
+        all.push_back(of_law(
+            s, flow_law::capture, "capture",
+            fmt::format("the {} packets of {}: {} pairs of addresses in their order "
+                        "({} of them moved to where the table leads)",
+                        s.captured.packets.size(), s.capture, s.captured.flows, s.captured.moved)));
     return all;
-}
-
-/// `flows=1000,10000` and the like on a workload; the error is a sentence.
-std::string sweep(const std::vector<workload>& all, const std::string& text,
-                  std::vector<workload>& out) {
-    const size_t colon = text.find(':'), eq = text.find('=');
-    if (eq == std::string::npos)
-        return fmt::format("--sweep {}: WORKLOAD:KEY=VALUE,VALUE.. is wanted", text);
-    const bool named = colon != std::string::npos && colon < eq;
-    const std::string key = text.substr(named ? colon + 1 : 0, eq - (named ? colon + 1 : 0));
-    const std::string of = named ? text.substr(0, colon) : key == "flows" ? "working-set" : "scan";
-    std::istringstream values(text.substr(eq + 1));
-    for (std::string v; std::getline(values, v, ',');)
-        for (workload w : all) {
-            if (w.name != of)
-                continue;
-            const double value = std::strtod(v.c_str(), nullptr);
-            route_cache_job& j = w.job;
-            if (key == "flows")
-                j.flows = uint32_t(value);
-            else if (key == "gc_thresh") { // max_size stays in the workload's proportion
-                j.max_size = int(j.gc_thresh && j.gc_thresh == j.max_size ? value : value * 16);
-                j.gc_thresh = int(value);
-            } else if (key == "limit")
-                j.limit = unsigned(value);
-            else if (key == "batchcount")
-                j.batchcount = unsigned(value);
-            else if (key == "rhash-entries")
-                j.rhash_entries = uint32_t(value);
-            else
-                return fmt::format("--sweep {}: there is no {}; flows, gc_thresh, limit, "
-                                   "batchcount, rhash-entries are",
-                                   text, key);
-            w.name += fmt::format(" {}={}", key, v);
-            w.swept = key;
-            w.at = value;
-            out.push_back(w);
-        }
-    return {};
 }
 
 void describe(CLI::App& app, settings& s) {
@@ -189,32 +147,54 @@ void describe(CLI::App& app, settings& s) {
         ->type_name("N|FILE")
         ->capture_default_str();
     app.add_option("--flows", s.flows, "flows of uniform, zipf and working-set")
+        ->check(CLI::Range(1u, 1u << 24))
         ->capture_default_str();
-    app.add_option("--zipf", s.zipf, "the law's exponent")->capture_default_str();
-    app.add_option("--capture", s.capture, "adds the workload capture: addresses as in this file")
+    app.add_option("--zipf", s.zipf, "the law's exponent")
+        ->check(CLI::Range(0.0, 10.0))
+        ->capture_default_str();
+    app.add_option("--capture", s.capture,
+                   "adds the workload capture: flows come in the order of this file's packets")
         ->type_name("FILE.pcap");
     app.add_option("--threads", s.threads, "workers, each with its shard")
         ->check(CLI::Range(1u, 64u));
-    app.add_option("--gc-thresh", s.gc_thresh, "net.ipv4.route.gc_thresh (default: buckets)");
-    app.add_option("--max-size", s.max_size, "net.ipv4.route.max_size (default: 16 x buckets)");
+    app.add_option("--gc-thresh", s.gc_thresh,
+                   "net.ipv4.route.gc_thresh: so many entries before any is collected (default: "
+                   "buckets)")
+        ->check(CLI::Range(1, 1 << 30));
+    app.add_option("--max-size", s.max_size,
+                   "net.ipv4.route.max_size: never more entries (default: 16 x buckets)")
+        ->check(CLI::Range(1, 1 << 30));
     app.add_option("--admission", s.admission, "net.ipv4.route.admission: 1 pays, 0 kernel's rule")
         ->check(CLI::Range(0, 1));
-    app.add_option("--rhash-entries", s.rhash_entries, "buckets (default: by memory)");
-    app.add_option("--limit", s.limit, "the slab's array cache: limit");
-    app.add_option("--batchcount", s.batchcount, "the slab's array cache: batchcount");
-    app.add_option("--seconds", s.seconds, "CPU time of a measurement (floods: time)");
+    app.add_option("--rhash-entries", s.rhash_entries, "buckets (default: by memory)")
+        ->check(CLI::Range(1u, 1u << 26));
+    app.add_option("--limit", s.limit, "slab: free entries that a core keeps at hand, at most")
+        ->check(CLI::Range(1u, 1u << 20));
+    app.add_option("--batchcount", s.batchcount,
+                   "slab: entries that it fetches or gives back at a time, at most limit")
+        ->check(CLI::Range(1u, 1u << 20));
+    app.add_option("--seconds", s.seconds, "CPU time of a measurement (floods: time)")
+        ->check(CLI::Range(0.001, 3600.0));
     app.add_option("--sweep", s.sweeps,
-                   "repeat a workload over values: flows, gc_thresh, limit, batchcount, "
-                   "rhash-entries (repeat); with --plot alone: gc_thresh and flows")
+                   "repeat a workload over values of flows or rhash-entries (working-set where no "
+                   "other is named), gc_thresh, limit or batchcount (churn-64k); repeat for more; "
+                   "with --plot alone: gc_thresh and flows")
         ->allow_extra_args(false)
         ->type_name("[WORKLOAD:]KEY=V,V..");
-    app.footer("A packet's route is looked up in a hash of flows first (a hit), else in the "
-               "routing table\n"
-               "(a miss); a miss makes an entry, so that the flow's next packet hits. Entries come "
-               "from a\n"
-               "memory allocator: the columns. The lines are laws by which flows come. Numbers of "
-               "the own\n"
-               "columns are followed by their ratio to the best other one.");
+    app.footer(
+        "A packet's route is looked up in a hash of flows first (a hit), else in the "
+        "routing table\n"
+        "(a miss); a miss makes an entry, so that the flow's next packet hits. Entries come "
+        "from a\n"
+        "memory allocator: the columns. The lines are laws by which flows come. Numbers of "
+        "the own\n"
+        "columns are followed by their ratio to the best other one.\n\n"
+        "Examples:\n"
+        "  slabfwd bench route-cache --plot cache           everything, and the curves\n"
+        "  slabfwd bench route-cache --workload churn --peer slab --peer malloc\n"
+        "  slabfwd bench route-cache --workload flood-dst --peer slab --peer kernel-rule "
+        "--plot flood\n"
+        "  slabfwd bench route-cache --sweep limit=8,60,500 --sweep zipf-1:flows=1000,1000000");
 }
 
 int list_names(const settings& s) {
@@ -240,13 +220,15 @@ struct curves {
             }
         p.curves.push_back({title, {{x, y}}});
     }
-    /// Of the first turn: distributions and the course of time.
-    void take(const workload& w, const std::string& peer, const child_result& r) {
+    /// Of the first turn: distributions and the course of time; those of the cache alone where
+    /// there is room for them (`all`), or else a panel would show a bunch of curves that nobody can
+    /// tell apart.
+    void take(const workload& w, const std::string& peer, const child_result& r, bool all) {
         const std::string title = w.name + ", " + peer;
         double x = 0;
         for (const auto& [metric, value] : r.samples) {
             for (const char* what : {"hit", "miss"})
-                if (metric.starts_with(fmt::format("{}_cdf_", what)))
+                if (all && metric.starts_with(fmt::format("{}_cdf_", what)))
                     add("1 latency",
                         {"Time of one lookup: share of lookups that take no longer",
                          "TSC cycles",
@@ -258,7 +240,7 @@ struct curves {
                         std::strtod(metric.c_str() + metric.rfind('_') + 1, nullptr) * 2.5);
             if (metric == "time_x")
                 x = value;
-            if (metric == "time_entries")
+            if ((all || w.flood) && metric == "time_entries")
                 add("4 entries", {"Entries over time", "s", "entries", false, true, {}}, title, x,
                     value);
             if (metric == "time_mpps")
@@ -301,7 +283,10 @@ struct curves {
     std::string draw(const std::string& file) const {
         std::vector<plot_panel> all;
         for (const auto& [key, p] : panels)
-            all.push_back(p);
+            if (std::ranges::any_of(p.curves, [](const plot_curve& c) {
+                    return std::ranges::any_of(c.points, [](auto xy) { return xy.second != 0; });
+                }))
+                all.push_back(p);
         return plot_curves("slabfwd bench route-cache", all, file);
     }
 };
@@ -311,16 +296,34 @@ bool known_metric(const std::string& name) {
     return std::ranges::any_of(all, [&](const bench_metric& m) { return m.name == name; });
 }
 
-unsigned measure(const workload& w, const settings& s, bench_report& report, curves& drawn,
-                 std::map<std::string, unsigned>& said) {
+/// The limits of a workload's router: what its children told.
+std::string limits_text(const child_result& r) {
+    std::string text;
+    for (const char* key : {"buckets", "gc_thresh", "max_size"})
+        for (const auto& [metric, value] : r.samples)
+            if (metric == key)
+                text += fmt::format("{}{} {:.0f}", text.empty() ? "" : ", ", key, value);
+    return text;
+}
+
+/// crowded: only the first peer's own curves are drawn, not each one's.
+unsigned measure(const workload& w, const settings& s, bool crowded, bench_report& report,
+                 curves& drawn, std::map<std::string, unsigned>& said,
+                 std::map<std::string, std::string>& limits) {
     unsigned failed = 0;
+    std::string first;
     for (unsigned turn = 0; turn < s.common.turns; ++turn)
         for (const route_cache_peer& peer : route_cache_peers()) {
             const bool named = !s.common.peers.empty();
+            if (first.empty() && name_matches(s.common.peers, peer.column.name))
+                first = peer.column.name;
             if (!name_matches(s.common.peers, peer.column.name) ||
                 (!named && w.flood && peer.column.name != "slab" && peer.admission < 0) ||
                 (!named && peer.admission == w.job.admission)) // the same as slab
                 continue;
+            if (!named && (w.swept == "limit" || w.swept == "batchcount") &&
+                peer.column.name != "slab")
+                continue; // only the slab has them
             route_cache_job job = w.job;
             job.peer = peer.column.name;
             if (peer.admission >= 0)
@@ -342,20 +345,30 @@ unsigned measure(const workload& w, const settings& s, bench_report& report, cur
                 if (known_metric(metric))
                     report.add(w.name, peer.column.name, metric, value);
             if (turn == 0)
-                drawn.take(w, peer.column.name, r);
+                drawn.take(w, peer.column.name, r, crowded ? peer.column.name == first : true);
+            if (const std::string is = limits_text(r); !is.empty())
+                limits[w.name] = is;
         }
     return failed;
 }
 
 /// What the tables are about to be read by, for one who sees them for the first time.
-void explain(const settings& s, const std::vector<workload>& todo) {
+void explain(const settings& s, const std::vector<workload>& todo,
+             const std::map<std::string, std::string>& limits) {
     std::printf("%zu routes over %u next hops, %u worker%s, an entry has %zu bytes. Medians of %u "
                 "turn%s.\n\nLines are laws by which packets choose their flows:\n",
                 s.prefixes.size(), BENCH_NEXT_HOPS, s.threads, s.threads == 1 ? "" : "s",
                 sizeof(rtable), s.common.turns, s.common.turns == 1 ? "" : "s");
+    size_t width = 14;
     for (const workload& w : todo)
-        std::printf("  %-16s %s\n", w.name.c_str(), w.about.c_str());
-    std::puts("Columns are where the entries' memory comes from:");
+        width = std::max(width, w.name.size());
+    for (const workload& w : todo) {
+        const auto is = limits.find(w.name);
+        std::printf("  %-*s  %s%s%s\n", int(width), w.name.c_str(), w.about.c_str(),
+                    is == limits.end() ? "" : "; ", is == limits.end() ? "" : is->second.c_str());
+    }
+    std::puts("Above gc_thresh entries the cache looks for some to let go, and never has more than "
+              "max_size.\nColumns are where the entries' memory comes from:");
     for (const route_cache_peer& p : route_cache_peers())
         if (name_matches(s.common.peers, p.column.name))
             std::printf("  %-16s %s\n", p.column.name.c_str(), p.about.c_str());
@@ -395,6 +408,14 @@ int bench_route_cache_main(int argc, char** argv) {
         return 1;
     }
     s.prefixes = std::move(*prefixes);
+    if (!s.capture.empty()) {
+        auto captured = read_captured_flows(s.capture, s.prefixes);
+        if (!captured) {
+            std::fprintf(stderr, "slabfwd bench: --capture: %s\n", captured.error().c_str());
+            return 1;
+        }
+        s.captured = std::move(*captured);
+    }
     tsc_ghz(); // once, for all children
     std::vector<workload> todo;
     for (const workload& w : workloads(s))
@@ -402,30 +423,51 @@ int bench_route_cache_main(int argc, char** argv) {
                 ? name_matches(s.common.workloads, w.name)
                 : !s.common.workloads.empty() && name_matches(s.common.workloads, w.name))
             todo.push_back(w);
-    if (!s.common.plot.empty() && s.sweeps.empty() && s.common.workloads.empty())
+    const size_t unswept = todo.size();
+    const bool plot_alone =
+        !s.common.plot.empty() && s.sweeps.empty() && s.common.workloads.empty();
+    if (plot_alone)
         s.sweeps = {"churn-64k:gc_thresh=16384,65536,262144,1048576",
-                    "working-set:flows=1000,30000,300000,1000000,3000000"};
+                    "working-set:flows=1000,10000,100000,1000000,3000000"};
     for (const std::string& text : s.sweeps)
-        if (const std::string why = sweep(workloads(s), text, todo); !why.empty()) {
+        if (const std::string why = sweep_workloads(workloads(s), text, todo); !why.empty()) {
             std::fprintf(stderr, "slabfwd bench: %s\n", why.c_str());
             return 2;
         }
+    if (plot_alone && !s.rhash_entries) // so that the last of the working sets is beyond max_size
+        for (workload& w : std::span(todo).subspan(unswept))
+            if (w.swept == "flows")
+                w.job.rhash_entries = 65536;
     std::vector<bench_peer> columns;
-    for (const route_cache_peer& p : route_cache_peers())
+    std::vector<std::string> peer_names, workload_names;
+    for (const route_cache_peer& p : route_cache_peers()) {
         columns.push_back(p.column);
+        peer_names.push_back(p.column.name);
+    }
+    for (const workload& w : workloads(s))
+        workload_names.push_back(w.name);
+    for (const std::string& why :
+         {unmatched_name("--peer", s.common.peers, peer_names),
+          unmatched_name("--workload", s.common.workloads, workload_names)})
+        if (!why.empty()) {
+            std::fprintf(stderr, "slabfwd bench: %s\n", why.c_str());
+            return 2;
+        }
     bench_report report("route-cache", route_cache_metrics(), columns);
     curves drawn;
     std::map<std::string, unsigned> said;
+    std::map<std::string, std::string> limits;
     unsigned failed = 0;
+    const bool crowded = todo.size() > 3;
     for (const workload& w : todo) {
         if (isatty(STDERR_FILENO))
             std::fprintf(stderr, "\r%-40s", w.name.c_str());
-        failed += measure(w, s, report, drawn, said);
+        failed += measure(w, s, crowded, report, drawn, said, limits);
     }
     if (isatty(STDERR_FILENO))
         std::fprintf(stderr, "\r%-40s\r", "");
     drawn.sweeps(report, todo);
-    explain(s, todo);
+    explain(s, todo, limits);
     std::fputs(bench_table_text(report).c_str(), stdout);
     std::fflush(stdout);
     for (const auto& [text, times] : said)

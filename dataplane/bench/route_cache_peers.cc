@@ -3,7 +3,9 @@
 // Where the entries of the cache come from: our slab as always, or another allocator by
 // dst_ops::objects. A further one is a row in route_cache_peers() and a case in use_peer().
 // See route_cache.h.
+#include <algorithm>
 #include <cstdlib>
+#include <malloc.h>
 #include <x86intrin.h>
 
 #include <fmt/format.h>
@@ -11,12 +13,15 @@
 #include <rte_mempool.h>
 
 #include "alloc/kmem_cache.h"
+#include "alloc/slabinfo.h"
 #include "dataplane/bench/bench_clock.h"
 #include "dataplane/bench/route_cache.h"
 
 namespace slabfwd {
 
 namespace {
+
+constexpr const char* POOL = "ip_dst_cache";
 
 struct malloc_objects : dst_objects {
     malloc_objects() {
@@ -68,14 +73,20 @@ struct timed_objects : dst_objects {
     }
 };
 
-/// What two adjacent readings of the TSC differ by.
+/// What two adjacent readings of the TSC differ by: the least of several means, since in some of
+/// them the thread was interrupted.
 double rdtsc_overhead() {
-    uint64_t sum = 0;
-    for (int i = 0; i < 10000; ++i) {
-        const uint64_t t = __rdtsc();
-        sum += __rdtsc() - t;
+    constexpr int MEANS = 16, READINGS = 1000;
+    double least = 1e9;
+    for (int mean = 0; mean < MEANS; ++mean) {
+        uint64_t sum = 0;
+        for (int i = 0; i < READINGS; ++i) {
+            const uint64_t t = __rdtsc();
+            sum += __rdtsc() - t;
+        }
+        least = std::min(least, double(sum) / READINGS);
     }
-    return double(sum) / 10000;
+    return least;
 }
 
 void set_objects(net& n, dst_objects* objects) {
@@ -86,7 +97,7 @@ void set_objects(net& n, dst_objects* objects) {
 std::string use_mempool(net& n, uint32_t capacity) {
     constexpr unsigned CACHE = 512;
     const unsigned count = capacity + 2 * CACHE * n.nr_cpus();
-    rte_mempool* mp = rte_mempool_create_empty("ip_dst_cache", count, sizeof(rtable), CACHE, 0, -1,
+    rte_mempool* mp = rte_mempool_create_empty(POOL, count, sizeof(rtable), CACHE, 0, -1,
                                                RTE_MEMPOOL_F_NO_IOVA_CONTIG);
     if (!mp)
         return fmt::format("rte_mempool_create_empty: {}", rte_strerror(rte_errno));
@@ -140,6 +151,34 @@ std::string use_peer(net& n, const std::string& peer, uint32_t capacity) {
         return {};
     }
     return use_mempool(n, capacity);
+}
+
+size_t peer_entry_bytes(const std::string& peer) {
+    if (peer == "malloc") {
+        void* p = std::malloc(sizeof(rtable));
+        const size_t bytes = malloc_usable_size(p) + sizeof(size_t); // glibc: a word before each
+        std::free(p);
+        return bytes;
+    }
+    if (peer == "rte_mempool") {
+        const rte_mempool* mp = rte_mempool_lookup(POOL);
+        return mp ? mp->header_size + mp->elt_size + mp->trailer_size : 0;
+    }
+    const slabinfo s = get_slabinfo(find_cache("ip_dst_cache"));
+    return s.num_objs ? s.num_slabs * s.pagesperslab * 4096 / s.num_objs : sizeof(rtable);
+}
+
+std::string tune_arrays(const route_cache_job& job) {
+    if ((!job.limit && !job.batchcount) || (job.peer != "slab" && job.peer != "kernel-rule"))
+        return {};
+    kmem_cache* cache = find_cache("ip_dst_cache");
+    const slabinfo now = get_slabinfo(cache);
+    const unsigned limit = job.limit ? job.limit : std::max(now.limit, job.batchcount);
+    const unsigned batchcount = job.batchcount ? job.batchcount : std::max(1u, limit / 2);
+    if (kmem_cache_tune(cache, limit, batchcount, now.sharedfactor))
+        return fmt::format("limit {}, batchcount {}: batchcount is to be 1 to limit", limit,
+                           batchcount);
+    return {};
 }
 
 uint64_t peer_cycles(net& n, bool begin) {

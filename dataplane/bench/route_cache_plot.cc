@@ -16,6 +16,8 @@ std::string quoted(const std::string& text) {
     return out + "'";
 }
 
+constexpr size_t COLOURS = 8; ///< that gnuplot has; then dashes tell curves apart
+
 std::string panel_text(const plot_panel& p, size_t number) {
     std::string s, plot;
     for (size_t c = 0; c < p.curves.size(); ++c) {
@@ -23,8 +25,10 @@ std::string panel_text(const plot_panel& p, size_t number) {
         for (auto [x, y] : p.curves[c].points)
             s += fmt::format("{:.8g} {:.8g}\n", x, y);
         s += "EOD\n";
-        plot += fmt::format("{}$d{}_{} using 1:2 with linespoints pointsize 0.4 title {}",
-                            c ? ", " : "plot ", number, c, quoted(p.curves[c].title));
+        plot += fmt::format("{}$d{}_{} using 1:2 with linespoints linecolor {} dashtype {} "
+                            "pointtype {} pointsize 0.5 title {}",
+                            c ? ", " : "plot ", number, c, c % COLOURS + 1, c / COLOURS + 1, c + 1,
+                            quoted(p.curves[c].title));
     }
     s += fmt::format("set title {}\nset xlabel {}\nset ylabel {}\n", quoted(p.title),
                      quoted(p.xlabel), quoted(p.ylabel));
@@ -44,13 +48,17 @@ std::string plot_curves(const std::string& title, const std::vector<plot_panel>&
         return "nothing to plot";
     std::string drawing =
         fmt::format("set multiplot layout {},1 title {}\n", panels.size(), quoted(title));
-    drawing += "set grid\nset key outside right top\n";
+    drawing += "set grid\nset key outside right top maxcols 1 samplen 3 font ',9'\n";
+    size_t curves = 0;
+    for (const plot_panel& p : panels)
+        curves = std::max(curves, p.curves.size());
+    const size_t height = std::max<size_t>(400, 100 + 14 * curves); // the key has a line for each
     for (size_t i = 0; i < panels.size(); ++i)
         drawing += panel_text(panels[i], i);
     drawing += "unset multiplot\nunset output\n";
     for (const std::string& name : plot_files(file)) {
         const std::string why =
-            run_gnuplot(plot_terminal(name, 1100, 400 * panels.size()) + drawing, name);
+            run_gnuplot(plot_terminal(name, 1200, height * panels.size()) + drawing, name);
         if (!why.empty())
             return why;
     }

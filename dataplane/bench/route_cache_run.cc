@@ -10,19 +10,18 @@
 #include <rte_cycles.h>
 #include <rte_lcore.h>
 
-#include "alloc/slabinfo.h"
 #include "dataplane/bench/bench_clock.h"
 #include "dataplane/bench/route_cache.h"
 #include "dataplane/ip/burst.h"
 #include "neigh/skbuff.h"
 #include "route/fib_lpm.h"
+#include "route/route_cache.h"
 
 namespace slabfwd {
 
 namespace {
 
 constexpr unsigned BURST = 32;
-constexpr size_t PACKETS = size_t(1) << 21; ///< of a law, before they come again
 using stat = rt_cache_stat;
 
 /// Counts of a slot's cache at a moment.
@@ -38,7 +37,7 @@ struct counts {
 struct lane_result {
     measured work;
     uint64_t hits = 0, allocated = 0, collected = 0, uncached = 0, gc = 0, goal_miss = 0,
-             refused = 0, entries_max = 0, entries = 0, looked_max = 0;
+             refused = 0, dropped = 0, entries_max = 0, entries = 0, looked_max = 0;
     double alloc_share = 0;
     latency_histogram hit, miss;
     std::vector<std::pair<double, double>> curve; ///< seconds, entries
@@ -59,8 +58,7 @@ public:
             iph_[i]->tot_len = cpu_to_be16(46);
         }
         // Lanes have packets of their own: rounds of a scan that others do not use.
-        round_ = cpu * 65536 + 65536;
-        packets_ = *make_packets(job, PACKETS, round_);
+        packets_ = *make_packets(job, packets_of_law(job), cpu * 65536 + 65536);
     }
     ~lane() {
         for (rte_mbuf* m : m_)
@@ -72,7 +70,7 @@ public:
         work_for(job_.span_ns / 4, nullptr); // to a steady state
         fill(out);
         const counts before(sd_);
-        refused_ = 0;
+        refused_ = dropped_ = 0;
         out.work = work_for(job_.span_ns, &out);
         const counts after(sd_);
         out.hits = after.hits - before.hits;
@@ -82,6 +80,7 @@ public:
         out.gc = after.gc - before.gc;
         out.goal_miss = after.goal_miss - before.goal_miss;
         out.refused = refused_;
+        out.dropped = dropped_;
         out.entries = entries();
         out.looked_max = sd_.rt_shard->gc_looked_max;
         if (job_.threads == 1) {
@@ -97,12 +96,24 @@ public:
 private:
     uint64_t entries() const { return dst_entries_get_fast(&sd_.rt_shard->ipv4_dst_ops); }
 
-    /// Scans fill the cache up to gc_thresh before anything is counted.
+    /// Before anything is counted, scans fill the cache up to gc_thresh, and other laws run until
+    /// their flows have the entries that they will get: each packet of the law comes, again and
+    /// again, until that adds next to nothing.
     void fill(lane_result& out) {
         const uint64_t wanted = sd_.rt_shard->ipv4_dst_ops.gc_thresh;
-        const bool scan = job_.law == flow_law::scan || job_.law == flow_law::scan_src;
-        for (unsigned i = 0; scan && entries() < wanted && i < 64; ++i)
-            work_for(job_.span_ns / 4, &out);
+        if (job_.law == flow_law::scan || job_.law == flow_law::scan_src) {
+            for (unsigned i = 0; entries() < wanted && i < 64; ++i)
+                work_for(job_.span_ns / 4, &out);
+        } else {
+            const stopwatch watch;
+            uint64_t before = 0;
+            do {
+                before = entries();
+                for (size_t i = 0; i < packets_.size() && watch.cpu_ns() < job_.span_ns * 10;)
+                    for (const size_t end = i + size_t(BURST) * 512; i < end;)
+                        i += burst();
+            } while (entries() > before + before / 100 && watch.cpu_ns() < job_.span_ns * 10);
+        }
         out.entries_max = 0;
         out.curve.clear();
     }
@@ -123,28 +134,23 @@ private:
         return sum;
     }
 
-    /// The next packets; a scan begins anew with other sources.
-    const packet_addrs* next(unsigned n) {
-        if (at_ + n > packets_.size()) {
-            at_ = 0;
-            ++round_;
-            if (job_.law == flow_law::scan || job_.law == flow_law::scan_src)
-                shift_ = uint32_t(++laps_);
-        }
-        const packet_addrs* p = &packets_[at_];
-        at_ += n;
-        return p;
-    }
+    /// The next packets, all of a law from first to last, then from the first again.
     void write_headers(unsigned n) {
-        const packet_addrs* p = next(n);
         for (unsigned i = 0; i < n; ++i) {
-            iph_[i]->saddr = shift_ ? cpu_to_be32(be32_to_cpu(p[i].saddr) + shifted()) : p[i].saddr;
-            iph_[i]->daddr = p[i].daddr;
+            const packet_addrs& p = packets_[at_];
+            iph_[i]->saddr = shift_ ? cpu_to_be32(be32_to_cpu(p.saddr) + shift_) : p.saddr;
+            iph_[i]->daddr = p.daddr;
+            if (unlikely(++at_ == packets_.size()))
+                begin_anew();
         }
     }
-    /// What a further lap adds to the sources so that no pair comes twice.
-    uint32_t shifted() const {
-        return job_.law == flow_law::scan ? shift_ * 4 : shift_ * uint32_t(PACKETS);
+    /// What a further lap of a scan adds to the sources, so that no pair comes twice.
+    void begin_anew() {
+        at_ = 0;
+        if (job_.law == flow_law::scan)
+            shift_ += 4;
+        else if (job_.law == flow_law::scan_src)
+            shift_ += uint32_t(packets_.size());
     }
 
     /// Clock, timers and RCU, as between two bursts of a worker.
@@ -205,18 +211,22 @@ private:
     void miss(unsigned i) {
         rtable* rt = nullptr;
         auto reason = skb_drop_reason::NOT_SPECIFIED;
-        if (ip_route_input_burst(&sd_, dev_, iph_[i], &rt, &reason))
-            refused_ += !rt;
-        else
-            refused_ += route_alone(i) != 0;
+        if (!ip_route_input_burst(&sd_, dev_, iph_[i], &rt, &reason))
+            route_alone(i);
+        else if (!rt)
+            not_carried(reason);
     }
-    int route_alone(unsigned i) {
+    void not_carried(skb_drop_reason reason) {
+        ++(reason == skb_drop_reason::ROUTE_CACHE_FULL ? refused_ : dropped_);
+    }
+    void route_alone(unsigned i) {
         sk_buff* skb = skb_from_mbuf(m_[i]);
         skb_init(skb, dev_, sd_.now_ns);
         skb_reset_network_header(skb);
         skb->protocol = cpu_to_be16(ETH_P_IP);
         auto reason = skb_drop_reason::NOT_SPECIFIED;
-        return ip_route_input(skb, iph_[i]->daddr, iph_[i]->saddr, 0, dev_, &reason);
+        if (ip_route_input(skb, iph_[i]->daddr, iph_[i]->saddr, 0, dev_, &reason))
+            not_carried(reason);
     }
 
     /// ip_route_input packet by packet, each timed; in bursts all the same.
@@ -244,16 +254,9 @@ private:
     iphdr* iph_[BURST];
     std::vector<packet_addrs> packets_;
     size_t at_ = 0;
-    uint32_t round_ = 0, shift_ = 0;
-    uint64_t laps_ = 0, refused_ = 0;
+    uint32_t shift_ = 0;
+    uint64_t refused_ = 0, dropped_ = 0;
 };
-
-size_t entry_bytes(const std::string& peer) {
-    if (peer == "rte_mempool" || peer == "malloc")
-        return sizeof(rtable) + (peer == "malloc" ? 16 : 64); // their header
-    const slabinfo s = get_slabinfo(find_cache("ip_dst_cache"));
-    return s.num_objs ? s.num_slabs * s.pagesperslab * 4096 / s.num_objs : sizeof(rtable);
-}
 
 void add_latency(child_result& out, const char* what, const latency_histogram& h) {
     if (h.total() < 100)
@@ -264,7 +267,8 @@ void add_latency(child_result& out, const char* what, const latency_histogram& h
         out.samples.emplace_back(fmt::format("{}_cdf_{}", what, i), double(h.quantile(i / 40.0)));
 }
 
-void report(const route_cache_job& job, std::vector<lane_result>& lanes, child_result& out) {
+void report(const route_cache_job& job, const net& n, std::vector<lane_result>& lanes,
+            child_result& out) {
     lane_result sum;
     double mpps = 0, alloc = 0, freed = 0;
     for (lane_result& l : lanes) {
@@ -276,6 +280,7 @@ void report(const route_cache_job& job, std::vector<lane_result>& lanes, child_r
         sum.hits += l.hits;
         sum.uncached += l.uncached;
         sum.refused += l.refused;
+        sum.dropped += l.dropped;
         sum.gc += l.gc;
         sum.entries += l.entries;
         sum.entries_max += l.entries_max;
@@ -283,21 +288,27 @@ void report(const route_cache_job& job, std::vector<lane_result>& lanes, child_r
     }
     const auto packets = double(sum.work.ops);
     const double ns = double(sum.work.cpu_ns) / packets;
-    out.samples.insert(out.samples.end(), {
-                                              {"lookups", mpps},
-                                              {"allocs", alloc},
-                                              {"frees", freed},
-                                              {"hit_ratio", double(sum.hits) / packets * 100},
-                                              {"ns", ns},
-                                              {"cycles", ns * tsc_ghz()},
-                                              {"refused", double(sum.refused)},
-                                              {"uncached", double(sum.uncached) / packets * 100},
-                                              {"gc_runs", double(sum.gc) / packets * 1000},
-                                              {"gc_looked", double(sum.looked_max)},
-                                              {"entries", double(sum.entries)},
-                                              {"entries_max", double(sum.entries_max)},
-                                              {"bytes", double(entry_bytes(job.peer))},
-                                          });
+    out.samples.insert(out.samples.end(),
+                       {
+                           {"lookups", mpps},
+                           {"allocs", alloc},
+                           {"frees", freed},
+                           {"hit_ratio", double(sum.hits) / packets * 100},
+                           {"ns", ns},
+                           {"cycles", ns * tsc_ghz()},
+                           {"refused", double(sum.refused)},
+                           {"dropped", double(sum.dropped)},
+                           {"uncached", double(sum.uncached) / packets * 100},
+                           {"gc_runs", double(sum.gc) / packets * 1000},
+                           {"gc_looked", double(sum.looked_max)},
+                           {"entries", double(sum.entries)},
+                           {"entries_max", double(sum.entries_max)},
+                           {"entries_of_max", double(sum.entries_max) / n.ipv4.rt.max_size * 100},
+                           {"buckets", double(n.ipv4.rtn->buckets)},
+                           {"gc_thresh", double(n.ipv4.rt.gc_thresh)},
+                           {"max_size", double(n.ipv4.rt.max_size)},
+                           {"bytes", double(peer_entry_bytes(job.peer))},
+                       });
     if (job.threads == 1)
         out.samples.emplace_back("alloc_share", lanes[0].alloc_share);
     add_latency(out, "hit", lanes[0].hit);
@@ -326,14 +337,10 @@ void run_route_cache(const route_cache_job& job, child_result& out) {
     // A pool is filled at start: as many as can be reached, 2M at most by default.
     const uint32_t most = job.max_size ? capacity : std::min(capacity, 2u << 20);
     out.skipped = use_peer(b.n(), job.peer, most);
-    if (job.law == flow_law::capture)
-        if (auto some = make_packets(job, 1, 0); !some)
-            out.error = some.error();
+    if (out.skipped.empty())
+        out.error = tune_arrays(job);
     if (!out.skipped.empty() || !out.error.empty())
         return;
-    if (job.limit)
-        kmem_cache_tune(find_cache("ip_dst_cache"), job.limit,
-                        job.batchcount ? job.batchcount : std::max(1u, job.limit / 2), 8);
     std::vector<lane_result> results(job.threads);
     std::vector<std::thread> threads;
     for (unsigned cpu = 0; cpu < job.threads; ++cpu)
@@ -352,7 +359,7 @@ void run_route_cache(const route_cache_job& job, child_result& out) {
     for (std::thread& t : threads)
         t.join();
     softnet_enter(b.n().softnet[b.n().control_cpu()].get());
-    report(job, results, out);
+    report(job, b.n(), results, out);
 }
 
 } // namespace slabfwd

@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <unordered_set>
 #include <zlib.h>
 
 #include <fmt/format.h>
@@ -104,26 +105,31 @@ packet_addrs flow_addrs(const std::vector<prefix>& routes, uint64_t i, uint32_t 
 
 constexpr uint32_t SOURCES = 0x0b000000; // 11.0.0.0 and up: hosts somewhere behind p0
 
-std::vector<packet_addrs> capture_packets(const route_cache_job& job, std::string* why) {
-    std::vector<packet_addrs> out;
-    auto reader = capture_reader::open(job.capture);
-    if (!reader) {
-        *why = reader.error();
-        return out;
+/// Which addresses the bench's router forwards between.
+class forwarded_addrs {
+public:
+    explicit forwarded_addrs(const std::vector<prefix>& routes) {
+        for (const prefix& p : routes)
+            known_.insert(uint64_t(p.addr) << 8 | p.len);
     }
-    captured_frame f;
-    while ((*reader)->next(f) == capture_status::FRAME) {
-        if (f.caplen < 34 || f.data[12] != 8 || f.data[13] != 0)
-            continue;
-        packet_addrs a;
-        std::memcpy(&a.saddr, f.data + 26, 4);
-        std::memcpy(&a.daddr, f.data + 30, 4);
-        out.push_back(a);
+    bool operator()(const packet_addrs& a) const {
+        const uint32_t daddr = be32_to_cpu(a.daddr);
+        return !unusual(be32_to_cpu(a.saddr)) && !unusual(daddr) && has_route(daddr);
     }
-    if (out.empty())
-        *why = job.capture + ": no IPv4 packets";
-    return out;
-}
+
+private:
+    /// No host's address, or one of the router's own networks 10.0.0.0/16 and 10.1.0.0/16.
+    static bool unusual(uint32_t a) {
+        return a >> 24 == 0 || a >> 24 == 127 || a >> 24 >= 224 || a >> 17 == 0x0a00u >> 1;
+    }
+    bool has_route(uint32_t addr) const {
+        for (unsigned len = 0; len <= 32; ++len)
+            if (known_.contains(uint64_t(addr & mask_of(len)) << 8 | len))
+                return true;
+        return false;
+    }
+    std::unordered_set<uint64_t> known_;
+};
 
 /// A generator of flow numbers.
 struct flow_picker {
@@ -159,14 +165,9 @@ struct flow_picker {
 
 tl::expected<std::vector<packet_addrs>, std::string> make_packets(const route_cache_job& job,
                                                                   size_t n, uint32_t round) {
+    if (job.law == flow_law::capture)
+        return job.captured->packets;
     std::vector<packet_addrs> out;
-    if (job.law == flow_law::capture) {
-        std::string why;
-        out = capture_packets(job, &why);
-        if (!why.empty())
-            return error(why);
-        return out;
-    }
     out.reserve(n);
     flow_picker pick(job);
     for (size_t i = 0; i < n; ++i) {
@@ -183,6 +184,49 @@ tl::expected<std::vector<packet_addrs>, std::string> make_packets(const route_ca
             out.push_back(flow_addrs(*job.routes, flow, SOURCES + uint32_t(flow % 16384) * 4));
         }
     }
+    return out;
+}
+
+size_t packets_of_law(const route_cache_job& job) {
+    constexpr size_t PACKETS = size_t(1) << 21;
+    const size_t flows = std::max(job.flows, 1u);
+    switch (job.law) {
+    case flow_law::working_set: // whole rounds
+        return (PACKETS + flows - 1) / flows * flows;
+    case flow_law::uniform:
+    case flow_law::zipf:
+        return std::max(PACKETS, 4 * flows);
+    default:
+        return PACKETS;
+    }
+}
+
+tl::expected<captured_flows, std::string> read_captured_flows(const std::string& file,
+                                                              const std::vector<prefix>& routes) {
+    auto reader = capture_reader::open(file);
+    if (!reader)
+        return error(reader.error());
+    const forwarded_addrs forwarded(routes);
+    captured_flows out;
+    std::map<std::pair<uint32_t, uint32_t>, packet_addrs> flows;
+    captured_frame f;
+    while ((*reader)->next(f) == capture_status::FRAME) {
+        if (f.caplen < 34 || f.data[12] != 8 || f.data[13] != 0)
+            continue;
+        packet_addrs a;
+        std::memcpy(&a.saddr, f.data + 26, 4);
+        std::memcpy(&a.daddr, f.data + 30, 4);
+        auto [at, fresh] = flows.try_emplace({be32_to_cpu(a.saddr), be32_to_cpu(a.daddr)}, a);
+        if (fresh && !forwarded(a)) {
+            const size_t flow = flows.size() - 1;
+            at->second = flow_addrs(routes, flow, SOURCES + uint32_t(flow % 16384) * 4);
+            ++out.moved;
+        }
+        out.packets.push_back(at->second);
+    }
+    out.flows = flows.size();
+    if (out.packets.empty())
+        return error(file + ": no IPv4 packets");
     return out;
 }
 

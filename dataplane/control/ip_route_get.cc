@@ -9,9 +9,10 @@
 #include "dataplane/control/ip_route.h"
 #include "dataplane/control/values.h"
 #include "neigh/arp.h"
-#include "neigh/softnet.h"
 #include "neigh/ndisc.h"
+#include "neigh/softnet.h"
 #include "route/route.h"
+#include "route/route_dump.h"
 
 namespace slabfwd {
 
@@ -169,7 +170,23 @@ void fill_view(const question& q, const rtable* rt, route_view* v) {
     v->cache_flags = rt->rt_flags;
     v->mark = q.fl4.flowi4_mark;
     v->iif = q.iif ? q.iif->ifindex : 0;
-    v->users = rt->dst.__refcnt;
+}
+
+/// What `-s` adds: how the flow's packets have used the cache until now, on all workers. The
+/// question itself is none of them; it is put on the control slot, which receives nothing.
+void fill_use(command& c, const question& q, route_view* v) {
+    const flowi4& fl4 = q.fl4;
+    const rt_key key{fl4.daddr,
+                     fl4.saddr,
+                     uint16_t(q.iif ? q.iif->ifindex : 0),
+                     uint16_t(q.iif ? 0 : fl4.flowi4_oif),
+                     fl4.flowi4_mark,
+                     uint8_t(fl4.flowi4_tos & INET_DSCP_MASK),
+                     {}};
+    const rt_cache_flow flow = rt_cache_find(c.n, key, !q.iif);
+    v->users = flow.users;
+    v->used = uint32_t(flow.used);
+    v->age_sec = uint32_t(flow.age / HZ);
 }
 
 bool ask_input(command& c, const question& q, const std::string& at, route_view* v) {
@@ -248,6 +265,8 @@ bool route_get(command& c, std::span<const argument> args) {
     if (q.iif && q.oif && q.iif == q.oif)
         q.oif = nullptr;
     route_view v;
+    if (c.opt.statistics && !q.fibmatch)
+        fill_use(c, q, &v);
     bool ok = q.fibmatch ? ask_table(c, q, to->word, &v)
               : q.iif    ? ask_input(c, q, to->word, &v)
                          : ask_output(c, q, to->word, &v);

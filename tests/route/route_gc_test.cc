@@ -273,7 +273,6 @@ TEST_F(route_gc, score_and_expiry_rules) {
     EXPECT_GT(forwarded, rt_score(r.rt, now)) << "local delivery before forwarding";
 }
 
-} // namespace
 /// More flows than gc_thresh, far fewer than max_size, round and round.
 TEST_F(route_gc, working_sets_between_gc_thresh_and_max_size_are_cached) {
     const unsigned buckets = r.shard()->rt_hash_mask + 1;
@@ -294,4 +293,5 @@ TEST_F(route_gc, working_sets_between_gc_thresh_and_max_size_are_cached) {
                                       << r.shard()->max_size;
 }
 
+} // namespace
 } // namespace slabfwd::test

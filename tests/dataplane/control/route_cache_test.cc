@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The route cache as a user meets it: each tunable written by `sysctl -w` while packets pass, by its
-// effect; each column of /proc/net/stat/rt_cache as lnstat reads it; what is learned and forgotten.
+// The route cache as a user meets it: each tunable written by `sysctl -w` while packets pass, by
+// its effect; each column of /proc/net/stat/rt_cache as lnstat reads it; what is learned and
+// forgotten.
 #include <gmock/gmock.h>
 
 #include <map>
@@ -80,6 +81,20 @@ protected:
         return by;
     }
     uint64_t drops(skb_drop_reason reason) { return r.drops(reason); }
+    /// A counter of the group Icmp.
+    uint64_t icmp(const std::string& counter) {
+        std::istringstream text(r.must("cat /proc/net/snmp"));
+        std::string line, names, values;
+        while (std::getline(text, line))
+            if (line.starts_with("Icmp: "))
+                (names.empty() ? names : values) = line;
+        std::istringstream name(names), value(values);
+        for (std::string n, v; name >> n && value >> v;)
+            if (n == counter)
+                return std::stoull(v);
+        ADD_FAILURE() << counter;
+        return 0;
+    }
 
     control_net r;
 
@@ -155,7 +170,8 @@ TEST_F(RouteCache, ThresholdsAndTheRuleOfAdmission) {
     flows(1000, 500);
     EXPECT_EQ(drops(skb_drop_reason::ROUTE_CACHE_FULL), then);
     EXPECT_LE(stat()["entries"], 48u);
-    // A smaller max_size takes what is above it as traffic comes; a larger gc_thresh admits everybody again.
+    // A smaller max_size takes what is above it as traffic comes; a larger gc_thresh admits
+    // everybody again.
     set("route.max_size=32");
     flows(1500, 500);
     EXPECT_LE(stat()["entries"], 32u);
@@ -248,6 +264,146 @@ TEST_F(RouteCache, FlushMakesEveryFlowBeDecidedAnew) {
     set("route.flush=1");
     EXPECT_EQ(moved([&] { flows(0, 10); }), (moves{{"in_slow_tot", 10}})) << "in place";
     EXPECT_EQ(moved([&] { flows(0, 10); })["in_hit"], 10);
+}
+
+TEST_F(RouteCache, RouteGetTellsWhatTheFlowsPacketsDid) {
+    const std::string get = "ip -s route get 192.168.0.1 from 10.0.0.2 iif p0";
+    EXPECT_THAT(r.must(get), Not(HasSubstr("used"))) << "no packet yet";
+    EXPECT_THAT(r.must(get), Not(HasSubstr("used"))) << "and questions are none";
+    flow(1);
+    flow(1);
+    flow(1);
+    r.advance_ms(12'000);
+    EXPECT_THAT(r.must(get), HasSubstr("\n    cache used 3 age 12sec "));
+    EXPECT_THAT(r.must("ip -s -j route get 192.168.0.1 from 10.0.0.2 iif p0"),
+                HasSubstr("\"used\":3,\"age\":12"));
+    EXPECT_THAT(r.must("ip route get 192.168.0.1 from 10.0.0.2 iif p0"), Not(HasSubstr("used")));
+    for (const char* other :
+         {"192.168.0.2 from 10.0.0.2 iif p0", "192.168.0.1 from 10.0.0.3 iif p0",
+          "192.168.0.1 from 10.0.0.2 iif p0 mark 7", "192.168.0.1 from 10.0.0.2 iif p0 tos 8"})
+        EXPECT_THAT(r.must(std::string("ip -s route get ") + other), Not(HasSubstr("used")))
+            << other;
+    EXPECT_THAT(r.must("ip -s route show cache"), HasSubstr("used 3")) << "as the list of all says";
+    // A stale entry is no hit, and goes on counting when it turns out to hold.
+    set("route.flush=1");
+    EXPECT_THAT(r.must(get), Not(HasSubstr("used")));
+    flow(1);
+    EXPECT_THAT(r.must(get), HasSubstr("used 4 "));
+    // Own packets are the control slot's too, where the question is put: each is a use, as on
+    // Linux.
+    r.must("ip -s route get 192.168.0.9");
+    EXPECT_THAT(r.must("ip -s route get 192.168.0.9"), HasSubstr("used 1 "));
+    EXPECT_THAT(r.must("ip -s route get 192.168.0.9"), HasSubstr("used 2 "));
+}
+
+TEST_F(RouteCache, RedirectsFollowTheirKeys) {
+    r.must("ip neigh add 10.0.0.9 lladdr 02:aa:00:00:00:09 dev p0");
+    r.must("ip neigh add 10.0.0.2 lladdr 02:aa:00:00:00:02 dev p0");
+    r.must("ip route add 172.16.0.0/16 via 10.0.0.9");
+    auto sent = [&](unsigned packets, unsigned ms) {
+        const uint64_t before = icmp("OutRedirects");
+        for (unsigned i = 0; i < packets; ++i) {
+            packet("10.0.0.2", "172.16.0.1");
+            r.advance_ms(ms);
+        }
+        return icmp("OutRedirects") - before;
+    };
+    // From one to the next the time that has to pass doubles, from redirect_load jiffies on.
+    set("route.redirect_number=3");
+    set("route.redirect_load=25");      // 100 ms
+    set("route.redirect_silence=2500"); // 10 s
+    EXPECT_EQ(sent(2, 40), 1u);
+    EXPECT_EQ(sent(1, 1000), 0u) << "200 ms are not over";
+    EXPECT_EQ(sent(1, 1000), 1u);
+    EXPECT_EQ(sent(1, 1000), 1u);
+    EXPECT_EQ(sent(8, 1000), 0u) << "three were not heeded";
+    r.advance_ms(11'000);
+    EXPECT_EQ(sent(1, 1000), 1u) << "silence is over";
+    set("route.redirect_number=5");
+    EXPECT_EQ(sent(8, 4000), 4u);
+    set("route.redirect_silence=250"); // 1 s
+    EXPECT_EQ(sent(1, 2000), 1u);
+    EXPECT_EQ(sent(1, 2000), 1u);
+    set("route.redirect_number=9");
+    set("route.redirect_silence=100000");
+    set("route.redirect_load=0");
+    r.advance_ms(1'000'000);
+    EXPECT_EQ(sent(9, 40), 9u) << "no time has to pass";
+}
+
+TEST_F(RouteCache, ErrorsAboutMissingRoutesFollowTheirKeys) {
+    r.must("ip neigh add 10.0.0.2 lladdr 02:aa:00:00:00:02 dev p0");
+    set("icmp_ratelimit=0"); // else that limits them, too
+    set("icmp_msgs_per_sec=100000");
+    set("icmp_msgs_burst=100000");
+    auto sent = [&](unsigned packets) {
+        const uint64_t before = icmp("OutDestUnreachs");
+        for (unsigned i = 0; i < packets; ++i)
+            packet("10.0.0.2", "8.8.8.8");
+        return icmp("OutDestUnreachs") - before;
+    };
+    set("route.error_cost=250"); // jiffies: a second's worth
+    set("route.error_burst=1000");
+    r.advance_ms(60'000);
+    EXPECT_EQ(sent(20), 4u) << "error_burst / error_cost";
+    r.advance_ms(2000);
+    EXPECT_EQ(sent(20), 2u) << "one a second";
+    set("route.error_burst=2000");
+    r.advance_ms(60'000);
+    EXPECT_EQ(sent(20), 8u);
+    set("route.error_cost=500");
+    r.advance_ms(60'000);
+    EXPECT_EQ(sent(20), 4u);
+    set("route.error_cost=0");
+    EXPECT_EQ(sent(20), 20u);
+}
+
+TEST_F(RouteCache, TheSecretIsRenewedAsItsIntervalSays) {
+    const rt_hash_shard* shard = r.n.softnet[0]->rt_shard;
+    const uint64_t first = shard->rt_hash_seed;
+    set("route.secret_interval=0");
+    flows(0, 50);
+    for (unsigned i = 0; i < 20; ++i) {
+        r.advance_ms(60'000);
+        flows(0, 50);
+    }
+    EXPECT_EQ(shard->rt_hash_seed, first) << "never";
+    set("route.secret_interval=60");
+    for (unsigned i = 0; i < 3; ++i) {
+        r.advance_ms(60'000);
+        flows(0, 50);
+    }
+    EXPECT_NE(shard->rt_hash_seed, first);
+    EXPECT_TRUE(rt_shard_is_valid(shard));
+    EXPECT_EQ(moved([&] { flows(0, 50); })["in_hit"], 50) << "entries stay, in other buckets";
+    EXPECT_GT(r.n.softnet[0]->rt_shard->rt_hash_seed ^ r.n.softnet[1]->rt_shard->rt_hash_seed, 0u)
+        << "each shard has its own";
+}
+
+TEST_F(RouteCache, TheTableGivesTheLimits) {
+    control_net other;
+    auto value = [&](const char* key) {
+        return std::stoul(other.must(std::string("sysctl -n net.ipv4.route.") + key));
+    };
+    EXPECT_EQ(value("gc_thresh"), other.n.softnet[0]->rt_shard->rt_hash_mask + 1ul)
+        << "a bucket each";
+    EXPECT_EQ(value("max_size"), value("gc_thresh") * 16);
+}
+
+// "changes nothing": Linux leaves an entry without a state behind, and answers "File exists" to the
+// next.
+TEST_F(RouteCache, ARefusedNeighbourLeavesNothingBehind) {
+    for (const char* refused :
+         {"ip neigh add 10.0.1.9 dev p1", "ip neigh replace 10.0.1.9 dev p1"}) {
+        EXPECT_THAT(r.run(refused).err, HasSubstr("No link layer address given")) << refused;
+        EXPECT_THAT(r.must("ip neigh show nud all"), Not(HasSubstr("10.0.1.9"))) << refused;
+    }
+    r.must("ip neigh add 10.0.1.9 lladdr 02:bb:00:00:00:09 dev p1");
+    EXPECT_THAT(r.run("ip neigh add 10.0.1.9 lladdr 02:bb:00:00:00:09 dev p1").err,
+                HasSubstr("File exists"));
+    r.must("ip neigh replace 10.0.1.9 dev p1"); // it has an address
+    EXPECT_THAT(r.must("ip neigh show"), HasSubstr("10.0.1.9 dev p1 lladdr 02:bb:00:00:00:09"))
+        << "as it was";
 }
 
 TEST_F(RouteCache, NeighbourThresholdsWorkAtRunTime) {
