@@ -39,8 +39,8 @@ struct rt_key {
     uint16_t iif, oif; ///< ifindex; iif 0 for own packets
     uint32_t mark;
     uint8_t tos;
-    uint8_t plain; ///< not part of the key: rtable::plain
-    uint16_t kind; ///< not part of the key: rtable::kind
+    uint8_t plain = 0; ///< not part of the key: rtable::plain
+    uint16_t kind = 0; ///< not part of the key: rtable::kind
     friend bool operator==(const rt_key& a, const rt_key& b) {
         return __builtin_memcmp(&a, &b, offsetof(rt_key, plain)) == 0;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // What a burst costs that the cache does not know: a flood, or flows on their first packet. The
-// compiled table leads to a next hop, and its own entry says all the rest; it was made by the full
+// table leads to a next hop, and its own entry says all the rest; it was made by the full
 // rules under this generation. So only what differs from packet to packet is asked: the addresses,
 // that neither is one of ours, and whether the flow pays for an entry: then that is like the next
 // hop's, else the packet uses the next hop's own.
@@ -37,7 +37,8 @@ struct burst_rules {
     uint32_t genid;
     bool lends;  ///< what gets no entry uses the next hop's own (net.ipv4.route.admission)
     bool full;   ///< entries are for flows that pay, now or before the burst is through
-    const fib_lpm* lpm = nullptr;   ///< null: the rules are not the simple ones
+    bool simple = false;            ///< nothing but the table decides; else what follows is not filled in
+    const fib_lpm* lpm = nullptr;   ///< null: a small table
     const fn_zone* own32 = nullptr; ///< own addresses
     unsigned longest_other = 0;     ///< length of the local table's other prefixes
 
@@ -60,18 +61,31 @@ struct burst_rules {
         const fn_zone* other = rcu_dereference(fz->fz_next);
         longest_other = other ? unsigned(other->fz_order) : 0;
         lpm = rcu_dereference(fn->fib_main->tb_lpm);
+        simple = true;
     }
     static bool usual(be32_t a) {
         const uint32_t top = be32_to_cpu(a) >> 24;
         return top - 1 < 223 && top != 127;
     }
-    /// Whose own entry a packet may use, by the table alone: asked for; null: by the full rules.
+    /// The own entry that a packet may use, by the table alone: asked for; null: the full rules are to be asked.
     [[gnu::always_inline]] rtable* own_entry(const iphdr* iph, const fib_leaf* leaf) const {
         if (!leaf->nh_rth_input || leaf->plen <= longest_other || !usual(iph->daddr) || !usual(iph->saddr))
             return nullptr;
         rtable* own = leaf->nh_rth_input[cpu];
         __builtin_prefetch(own);
         return own;
+    }
+    rtable* own_entry_by_zones(const iphdr* iph) const {
+        flowi4 fl4;
+        fl4.flowi4_iif = dev->ifindex;
+        fl4.flowi4_tos = iph->tos & INET_DSCP_MASK;
+        fl4.daddr = iph->daddr;
+        fl4.saddr = iph->saddr;
+        fib_result res;
+        if (!usual(iph->daddr) || !usual(iph->saddr) || fib_lookup(rt_shard_net(shard), &fl4, &res) ||
+            res.type != RTN_UNICAST || res.fi->fib_nhs != 1)
+            return nullptr;
+        return res.nh()->nh_rth_input[cpu];
     }
     /// May a packet use it?
     [[gnu::always_inline]] bool answers(const rtable* own, const iphdr* iph) const {
@@ -152,17 +166,13 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
     return done;
 }
 
-/// E: an entry of the compiled table.
+/// Finds the own entries of the next hops that the packets of `missed` leave by: rt[i], or null. By the compiled
+/// table, whose entries are E.
 template <class E>
-uint32_t route_input_list(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
-                          rtable** rt) {
-    rt_hash_shard* shard = rules.shard;
+void find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed, rtable** rt, rt_gc_ahead& gc) {
     const fib_lpm* lpm = rules.lpm;
-    if (!shard->missed_lately) // else the caller has asked for it
+    if (!rules.shard->missed_lately) // else the caller has asked for it
         for_each_bit(missed, [&](unsigned i) { fib_lpm_prefetch(lpm, iph[i]->daddr); });
-    rt_gc_ahead gc(shard);
-    if (!rules.full)
-        gc.begin(entries_over(shard, unsigned(std::popcount(missed))));
     E first[PACKET_BURST];
     uint32_t in_groups = 0; // of prefixes longer than 24: few
     for_each_bit(missed, [&](unsigned i) {
@@ -179,8 +189,12 @@ uint32_t route_input_list(const burst_rules& rules, iphdr* const* iph, const uin
     for_each_bit(in_groups, [&](unsigned i) {
         rt[i] = rules.own_entry(iph[i], __fib_lpm_second<E>(lpm, be32_to_cpu(iph[i]->daddr), first[i]));
     });
-    gc.chains();
-    return give_entries(rules, iph, hash, missed, rt, gc);
+}
+
+/// The same by the zones, which stay in the caches.
+void find_by_zones(const burst_rules& rules, iphdr* const* iph, uint32_t missed, rtable** rt, rt_gc_ahead& gc) {
+    for_each_bit(missed, [&](unsigned i) { rt[i] = rules.own_entry_by_zones(iph[i]); });
+    gc.heads();
 }
 
 } // namespace
@@ -188,10 +202,15 @@ uint32_t route_input_list(const burst_rules& rules, iphdr* const* iph, const uin
 uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
                              uint32_t missed, rtable** rt) {
     const burst_rules rules(sd, dev);
-    if (!rules.lpm)
+    if (!rules.simple)
         return 0;
-    return rules.lpm->wide ? route_input_list<uint32_t>(rules, iph, hash, missed, rt)
-                           : route_input_list<uint16_t>(rules, iph, hash, missed, rt);
+    rt_gc_ahead gc(rules.shard);
+    if (!rules.full)
+        gc.begin(entries_over(rules.shard, unsigned(std::popcount(missed))));
+    auto* find = !rules.lpm ? find_by_zones : rules.lpm->wide ? find_by_lpm<uint32_t> : find_by_lpm<uint16_t>;
+    find(rules, iph, missed, rt, gc);
+    gc.chains();
+    return give_entries(rules, iph, hash, missed, rt, gc);
 }
 
 } // namespace slabfwd

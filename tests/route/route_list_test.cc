@@ -61,10 +61,11 @@ struct misses {
     }
 };
 
-class route_list : public testing::Test {
+/// With the table compiled, and by its zones.
+class route_list : public testing::TestWithParam<bool> {
 protected:
     route_list() {
-        fib_lpm_min_nodes = 1;
+        fib_lpm_min_nodes = GetParam() ? 1 : 1024;
         router.emplace();
         r().setup(R"(
             route add 192.168.1.0/24 via 10.0.1.2
@@ -91,7 +92,7 @@ protected:
     std::optional<rt_router> router;
 };
 
-TEST_F(route_list, takes_what_is_a_plain_forward_and_nothing_else) {
+TEST_P(route_list, takes_what_is_a_plain_forward_and_nothing_else) {
     warm();
     misses m(r());
     m.add(ip("10.0.0.2"), ip("192.168.1.5"));
@@ -112,7 +113,7 @@ TEST_F(route_list, takes_what_is_a_plain_forward_and_nothing_else) {
     EXPECT_TRUE(rt_shard_is_valid(r().shard()));
 }
 
-TEST_F(route_list, an_entry_is_the_one_that_ip_route_input_makes) {
+TEST_P(route_list, an_entry_is_the_one_that_ip_route_input_makes) {
     warm();
     for (const char* dst : {"192.168.1.77", "192.168.1.177", "192.168.2.77"}) {
         misses m(r());
@@ -143,7 +144,7 @@ TEST_F(route_list, an_entry_is_the_one_that_ip_route_input_makes) {
     }
 }
 
-TEST_F(route_list, the_second_packet_of_a_flow_finds_what_the_first_entered) {
+TEST_P(route_list, the_second_packet_of_a_flow_finds_what_the_first_entered) {
     warm();
     misses m(r());
     for (unsigned i = 0; i < 4; ++i)
@@ -155,13 +156,13 @@ TEST_F(route_list, the_second_packet_of_a_flow_finds_what_the_first_entered) {
     EXPECT_EQ(r().stat(S::missed) - missed, 1u);
 }
 
-TEST_F(route_list, a_stale_entry_and_a_failed_neighbour_are_for_the_full_rules) {
+TEST_P(route_list, a_stale_entry_and_a_failed_neighbour_are_for_the_full_rules) {
     warm();
     misses m(r());
     m.add(ip("10.0.0.2"), ip("192.168.1.9"));
     ASSERT_EQ(m.route(), 1u);
     rt_cache_flush(r().n);
-    EXPECT_EQ(m.route(), 0u);
+    EXPECT_EQ(m.route(), 0u) << "the next hop's own entry is stale, too";
     EXPECT_TRUE(m.rt[0]->rt_genid == rt_genid(r().n)) << "decided anew";
     m.rt[0]->dst.neighbour->nud_state.store(NUD_FAILED);
     misses other(r());
@@ -171,9 +172,45 @@ TEST_F(route_list, a_stale_entry_and_a_failed_neighbour_are_for_the_full_rules) 
     m.rt[0]->dst.neighbour->nud_state.store(NUD_PERMANENT);
 }
 
+/// A change of routes makes every entry stale: of those that still hold the burst renews all but the first over
+/// each next hop.
+TEST_P(route_list, stale_entries_that_hold_are_renewed_where_they_lie) {
+    warm();
+    misses m(r());
+    for (const char* dst : {"192.168.1.9", "192.168.1.200", "192.168.2.9", "192.168.1.10", "192.168.1.201",
+                            "192.168.2.10"})
+        m.add(ip("10.0.0.2"), ip(dst));
+    ASSERT_EQ(m.route(), m.all());
+    const std::vector<rtable*> before(m.rt, m.rt + m.count);
+    r().setup("route replace 192.168.1.128/25 via 10.0.1.3 mtu 900");
+    const uint64_t renewed = r().stat(S::revalidated), allocated = r().stat(S::allocated),
+                   missed = r().stat(S::missed);
+    misses first(r()), others(r());
+    for (unsigned i = 0; i < 3; ++i)
+        first.add(m.header[i].saddr, m.header[i].daddr);
+    EXPECT_EQ(first.route(), 0u);
+    for (unsigned i = 0; i < m.count; ++i)
+        others.add(m.header[i].saddr, m.header[i].daddr);
+    EXPECT_EQ(others.route(), others.all() & ~(1u << 4)) << "the route of one has changed";
+    EXPECT_EQ(r().stat(S::revalidated) - renewed, 4u);
+    EXPECT_EQ(r().stat(S::missed) - missed, 6u);
+    EXPECT_EQ(r().stat(S::allocated) - allocated, 2u);
+    for (unsigned i = 0; i < m.count; ++i) {
+        const bool changed = i == 1 || i == 4;
+        EXPECT_EQ(others.rt[i] == before[i], !changed) << i;
+        EXPECT_EQ(others.rt[i]->dst.mtu, changed ? 900u : 1500u);
+        EXPECT_EQ(others.rt[i]->rt_genid, rt_genid(r().n));
+        const rtable a = *others.rt[i];
+        r().input("10.0.0.2", to_string(m.header[i].daddr).c_str());
+        EXPECT_EQ(r().rt, others.rt[i]) << "a hit";
+        EXPECT_TRUE(a.plain() && a.rt_src == m.header[i].saddr);
+    }
+    EXPECT_TRUE(rt_shard_is_valid(r().shard()));
+}
+
 /// As the full rules: by the next hop's own entry, or not at all under the kernel's rule, which is for
 /// ip_route_input to say.
-TEST_F(route_list, without_memory_the_packet_uses_the_next_hops_own_entry) {
+TEST_P(route_list, without_memory_the_packet_uses_the_next_hops_own_entry) {
     for (int admission : {1, 0}) {
         r().n.ipv4.rt.admission = admission;
         warm();
@@ -194,7 +231,7 @@ TEST_F(route_list, without_memory_the_packet_uses_the_next_hops_own_entry) {
 }
 
 /// One call may free 64 entries, twice what a burst makes: also those that the burst was about to ask for.
-TEST_F(route_list, collection_may_take_more_than_was_foreseen) {
+TEST_P(route_list, collection_may_take_more_than_was_foreseen) {
     warm();
     r().limits(1000, 2000, 8);
     for (uint32_t flow = 0; flow < 320; flow += BURST) {
@@ -221,7 +258,7 @@ TEST_F(route_list, collection_may_take_more_than_was_foreseen) {
 }
 
 /// Flows of any kind come and go, under both rules; every burst leaves a valid shard.
-TEST_F(route_list, random_bursts) {
+TEST_P(route_list, random_bursts) {
     std::mt19937 rng(3);
     for (int admission : {0, 1})
         for (int elasticity : {8, 1}) {
@@ -252,6 +289,9 @@ TEST_F(route_list, random_bursts) {
             EXPECT_GT(r().stat(S::allocated), entered + 200);
         }
 }
+
+INSTANTIATE_TEST_SUITE_P(tables, route_list, testing::Bool(),
+                         [](const auto& of) { return of.param ? "compiled" : "zones"; });
 
 } // namespace
 } // namespace slabfwd::test

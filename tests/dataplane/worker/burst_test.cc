@@ -187,6 +187,39 @@ TEST(burst, plain_flow_stays_in_the_burst_and_is_forwarded) {
     r.expect_balanced();
 }
 
+/// What a flood has left in a bucket stands in front of a flow's entry until the flow's next packet.
+TEST(burst, a_hit_comes_to_the_front_of_what_was_not_used_since) {
+    two_port_router r(false);
+    const rt_hash_shard* shard = r.n.softnet[0]->rt_shard;
+    auto bucket = [&](uint32_t src) -> const rt_bucket& {
+        const uint32_t hash = rt_hash_seeded(ip("192.168.1.1"), cpu_to_be32(src), uint32_t(r.p0->ifindex),
+                                             shard->rt_hash_seed);
+        return shard->rt_hash_table[hash & shard->rt_hash_mask];
+    };
+    constexpr uint32_t FIRST = 0x0a000002; // 10.0.0.2
+    uint32_t second = FIRST + 1;
+    while (&bucket(second) != &bucket(FIRST))
+        ++second;
+    auto receive = [&](uint32_t src) {
+        r.enter(0);
+        r.receive_burst(r.p0, {frame_to(r.p0, udp_packet(cpu_to_be32(src), ip("192.168.1.1")))});
+    };
+    auto head = [&] { return be32_to_cpu(bucket(FIRST).head()->key.saddr); };
+    receive(FIRST);
+    receive(second);
+    EXPECT_EQ(second, head());
+    receive(FIRST);
+    EXPECT_EQ(second, head()) << "which was used just now";
+    r.advance_ms(100);
+    receive(FIRST);
+    EXPECT_EQ(FIRST, head());
+    receive(second);
+    EXPECT_EQ(FIRST, head());
+    EXPECT_EQ(2u, bucket(FIRST).length());
+    EXPECT_EQ(3u, r.n.softnet[0]->rt_stat[rt_cache_stat::in_hit].get());
+    EXPECT_TRUE(rt_shard_is_valid(shard));
+}
+
 TEST(burst, same_as_packet_by_packet) {
     two_port_router burst(false), single(true);
     std::mt19937 rng(1);
