@@ -10,6 +10,7 @@
 #include <mutex>
 #include <utility>
 
+#include "alloc/prefetch.h"
 #include "neigh/bits.h"
 #include "route/inetpeer.h"
 #include "route/route.h"
@@ -190,9 +191,9 @@ constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
 }
 /// Asks for all lines of an entry.
 [[gnu::always_inline]] inline void rt_prefetch(const rtable* rt) {
-    __builtin_prefetch(rt);
-    __builtin_prefetch(&rt->dst.input);
-    __builtin_prefetch(&rt->lru_next);
+    prefetch_l2(rt);
+    prefetch_l2(&rt->dst.input);
+    prefetch_l2(&rt->lru_next);
 }
 
 /// The entries that collection for a burst will look at, the oldest ones: what their removal reads is asked

@@ -158,7 +158,7 @@ bool rt_gc_overflow(rt_hash_shard* shard, bool freed) {
 void rt_gc_ahead::begin(unsigned n) {
     for (const rtable* rt = shard->lru_head; rt && count < n; rt = rt->lru_next) {
         entry[count++] = rt;
-        __builtin_prefetch(bucket_of(shard, rt));
+        prefetch_l2(bucket_of(shard, rt));
     }
     shard->gc_ahead = count;
     shard->gc_next = count ? entry[count - 1]->lru_next : nullptr;
@@ -166,7 +166,7 @@ void rt_gc_ahead::begin(unsigned n) {
 
 void rt_gc_ahead::heads() {
     for (unsigned i = 0; i < count; ++i)
-        __builtin_prefetch(at[i] = bucket_of(shard, entry[i])->head());
+        prefetch_l2(at[i] = bucket_of(shard, entry[i])->head());
 }
 
 void rt_gc_ahead::chains() {
@@ -177,7 +177,7 @@ void rt_gc_ahead::chains() {
         going = 0;
         for (unsigned i = 0; i < count; ++i)
             if (at[i] && at[i] != entry[i]) {
-                __builtin_prefetch(at[i] = rt_next_in_chain(at[i]));
+                prefetch_l2(at[i] = rt_next_in_chain(at[i]));
                 ++going;
             }
     }
