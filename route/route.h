@@ -186,7 +186,7 @@ struct rt_hash_shard {
     jiffies_t last_rebuild = 0;
     timer_list periodic;                 ///< gc_interval check of expired entries; pending while nr_cached
     uint32_t admit_chance = 1;           ///< a generator's state (rt_came_lately)
-    uint8_t missed_lately = 0;           ///< not 0: one of the last RT_MISSED_LATELY bursts had a miss
+    uint8_t missed_lately = 0;           ///< not 0: one of the last RT_MISSED_LATELY bursts had many misses
     unsigned gc_ahead = 0;               ///< entries at lru_head that a burst has asked for (rt_gc_ahead)
     const rtable* gc_next = nullptr;     ///< the entry behind them in the list; null outside of such a burst
     unsigned gc_looked_max = 0;          ///< most entries that one packet paid for; tests and reports

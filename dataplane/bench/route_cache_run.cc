@@ -198,13 +198,12 @@ private:
             ++hits;
         }
         sd_.rt_stat[stat::in_hit].add(hits);
-        shard->missed_lately -= shard->missed_lately != 0;
         if (missed) {
             rtable* rt[BURST];
-            missed &= ~ip_route_input_list(&sd_, dev_, iph_, hash, missed, rt);
-            shard->missed_lately = RT_MISSED_LATELY;
-            for_each_bit(missed, [&](unsigned i) { miss(i); });
+            const uint32_t done = ip_route_input_list(&sd_, dev_, iph_, hash, missed, rt);
+            for_each_bit(missed & ~done, [&](unsigned i) { miss(i); });
         }
+        rt_missed(shard, missed);
         end_of_burst();
         return BURST;
     }

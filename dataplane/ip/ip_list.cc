@@ -248,12 +248,12 @@ static_assert(offsetof(iphdr, daddr) == offsetof(iphdr, saddr) + 4);
 static_assert(offsetof(rt_key, saddr) == 4 && offsetof(rt_key, iif) == 8 && offsetof(rt_key, tos) == 16);
 static_assert(offsetof(rtable, rt_genid) == 20);
 
-/// The entry that answers, in the chain from rt, its first, on; null: none, or not a plain one. Found behind
-/// one that no packet used lately it becomes the first: those that a flood has left stand in nobody's way.
-[[gnu::noinline]] rtable* rt_cache_search(rt_bucket& bucket, rtable* rt, const iphdr* iph, uint64_t mark,
+/// The entry that answers, in the chain of a hash's bucket; null: none, or not a plain one. Found behind one
+/// that no packet used lately it becomes the first: those that a flood has left stand in nobody's way.
+[[gnu::noinline]] rtable* rt_cache_search(rt_bucket& bucket, uint32_t hash, const iphdr* iph, uint64_t mark,
                                           const cache_question& q, softnet_data& sd, uint32_t* searched) {
-    const rtable* const first = rt;
-    rtable* before = nullptr;
+    rtable* const first = bucket.first_for(hash);
+    rtable *before = nullptr, *rt = first;
     unsigned looked = 0;
     for (; rt && !q.answered_by(rt, iph, mark); rt = rt_next_in_chain(rt)) {
         ++looked;
@@ -296,8 +296,7 @@ static_assert(offsetof(rtable, rt_genid) == 20);
 [[gnu::always_inline]] inline uint32_t rt_bucket_list(ip_burst& b, const rt_buckets& in) {
     const rt_buckets buckets(in); // by value below, so that nothing is read again after a store
     uint32_t missed = 0;
-    // Whether a flow is in its bucket at all is asked only where flows that are not came lately: those need
-    // the table.
+    // Whether a flow is in its bucket at all is asked first only where many are not: those need the table.
     if (likely(!b.sd->rt_shard->missed_lately))
         for_each_live(b, [&b, buckets](unsigned i) {
             b.rt[i] = buckets.of(b.hash[i]).head();
@@ -330,7 +329,7 @@ void rt_cache_list(ip_burst& b) {
         const uint32_t mark = MARKED && (b.skbs >> i & 1) ? skb_from_mbuf(b.m[i])->mark : 0;
         if (unlikely(!rt || !question.answered_by(rt, b.iph[i], mark))) {
             b.rt[i] = rt =
-                rt_cache_search(buckets.of(b.hash[i]), rt, b.iph[i], mark, question, *b.sd, &searched);
+                rt_cache_search(buckets.of(b.hash[i]), b.hash[i], b.iph[i], mark, question, *b.sd, &searched);
             if (!rt) {
                 if (MARKED && mark)
                     b.leave(i, burst_exit::ip_rcv_finish);
@@ -345,13 +344,9 @@ void rt_cache_list(ip_burst& b) {
     });
     b.sd->rt_stat[rt_cache_stat::in_hit].add(unsigned(std::popcount(b.live() & ~missed)));
     b.sd->rt_stat[rt_cache_stat::in_hlist_search].add(searched);
-    rt_hash_shard* shard = b.sd->rt_shard;
-    if (likely(!missed)) {
-        shard->missed_lately -= shard->missed_lately != 0;
-        return;
-    }
-    ip_route_miss_list(b, missed);
-    shard->missed_lately = RT_MISSED_LATELY;
+    if (unlikely(missed))
+        ip_route_miss_list(b, missed);
+    rt_missed(b.sd->rt_shard, missed);
 }
 
 void ip_rcv_finish_list(ip_burst& b) {
