@@ -166,10 +166,9 @@ constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
 /// RT_ADMIT_WINDOW? If not, one in RT_ADMIT_STAYS takes the place of the remembered one (all do when there is none, or
 /// it is too long ago). So of flows that wait for an entry in one bucket, in whatever order they come, now one and
 /// now another is still remembered when it comes again, and a flood's passing flows push it out that seldom.
-/// A flow is remembered as a tag of 16 bits.
-[[gnu::always_inline]] inline bool rt_came_lately(rt_hash_shard* shard, rt_bucket& bucket, be32_t daddr,
-                                                  be32_t saddr, uint8_t dscp, uint32_t iif, uint32_t oif,
-                                                  jiffies_t now) {
+/// A flow is remembered as a tag of 16 bits. chance: the shard's admit_chance.
+[[gnu::always_inline]] inline bool rt_came_lately(rt_bucket& bucket, be32_t daddr, be32_t saddr, uint8_t dscp,
+                                                  uint32_t iif, uint32_t oif, jiffies_t now, uint32_t& chance) {
     constexpr unsigned SHIFT = 3; // the time in units of 8 jiffies: unambiguous for half an hour
     constexpr uint32_t RT_ADMIT_STAYS = 4;
     const auto time = uint16_t(now >> SHIFT);
@@ -178,8 +177,8 @@ constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
     const uint32_t seen = bucket.seen;
     const bool lately = uint16_t(time - uint16_t(seen)) <= RT_ADMIT_WINDOW >> SHIFT;
     const bool same = seen >> 16 == tag && lately;
-    shard->admit_chance = shard->admit_chance * 1664525 + 1013904223; // no pattern of packets is in step with it
-    const bool takes = !seen || !lately || shard->admit_chance < ~0u / RT_ADMIT_STAYS;
+    chance = chance * 1664525 + 1013904223; // no pattern of packets is in step with it
+    const bool takes = !seen || !lately || chance < ~0u / RT_ADMIT_STAYS;
     bucket.seen = same ? 0 : takes ? tag << 16 | time : seen; // written always: no branch
     return same;
 }

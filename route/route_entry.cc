@@ -128,8 +128,8 @@ neighbour* rt_decided_neighbour(const rt_hash_shard* shard, const rt_decision& d
 rtable* rt_make_cached(rt_hash_shard* shard, uint32_t hash, const rt_decision& d,
                        const sk_buff* skb, skb_drop_reason* refused) {
     if (rt_thrifty(shard) &&
-        !rt_came_lately(shard, shard->rt_hash_table[hash & shard->rt_hash_mask], d.key.daddr, d.key.saddr,
-                        d.key.tos, d.key.iif, d.key.oif, jiffies())) {
+        !rt_came_lately(shard->rt_hash_table[hash & shard->rt_hash_mask], d.key.daddr, d.key.saddr, d.key.tos,
+                        d.key.iif, d.key.oif, jiffies(), shard->admit_chance)) {
         RT_CACHE_STAT_INC(rt_cache_stat::unadmitted);
         trace_packet(skb, "above gc_thresh, first packet in a while: not entered");
         return nullptr;

@@ -98,10 +98,10 @@ struct burst_rules {
         return rt_cache_probe(shard, rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos), hash);
     }
     /// May the flow of a packet that has no entry get one?
-    [[gnu::always_inline]] bool admits(const iphdr* iph, rt_bucket& bucket) const {
+    [[gnu::always_inline]] bool admits(const iphdr* iph, rt_bucket& bucket, uint32_t& chance) const {
         return !full || !rt_thrifty(shard) ||
-               rt_came_lately(shard, bucket, iph->daddr, iph->saddr, iph->tos & INET_DSCP_MASK,
-                              uint32_t(dev->ifindex), 0, shard->sd->jiffies);
+               rt_came_lately(bucket, iph->daddr, iph->saddr, iph->tos & INET_DSCP_MASK, uint32_t(dev->ifindex), 0,
+                              shard->sd->jiffies, chance);
     }
 };
 
@@ -126,7 +126,7 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
     rt_hash_shard* shard = rules.shard;
     softnet_data* sd = shard->sd;
     burst_counts counts;
-    uint32_t done = 0;
+    uint32_t done = 0, chance = shard->admit_chance; // not written to memory for each packet
     bool room = true;
     for_each_bit(missed, [&](unsigned i) {
         gc.one_more();
@@ -146,7 +146,7 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
             dst_use_noref(&old->dst, sd->jiffies);
             rt[i] = old;
             ++counts.renewed;
-        } else if (!rules.admits(iph[i], bucket)) {
+        } else if (!rules.admits(iph[i], bucket, chance)) {
             ++counts.lent;
             ++counts.unadmitted;
         } else if (!room || rt_chain_is_long(shard, hash[i])) {
@@ -162,6 +162,7 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
         }
         done |= 1u << i;
     });
+    shard->admit_chance = chance;
     counts.add_to(sd);
     return done;
 }

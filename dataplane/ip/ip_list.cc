@@ -10,6 +10,7 @@
 // Door: netif_receive_burst. Threads: the worker that received the burst; under RCU to its end.
 // Origin: ip_list_rcv, ip_sublist_rcv, ip_list_rcv_finish (net/ipv4/ip_input.c); the checks are
 // ip_rcv_core's, ip_forward's and neigh_hh_output's, for the case that all of them pass.
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -605,12 +606,14 @@ void netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16
         stage_mark(stage::slow);
         return;
     }
-    for (; n > PACKET_BURST; m += PACKET_BURST, n = uint16_t(n - PACKET_BURST)) {
-        const uint64_t front = burst_bytes(m, PACKET_BURST);
-        ip_burst_rcv(sd, dev, m, PACKET_BURST, front);
-        bytes -= front;
+    while (n) {
+        const auto some = std::min<uint16_t>(n, PACKET_BURST);
+        const uint64_t length = some == n ? bytes : burst_bytes(m, some);
+        ip_burst_rcv(sd, dev, m, some, length);
+        m += some;
+        n = uint16_t(n - some);
+        bytes -= length;
     }
-    ip_burst_rcv(sd, dev, m, n, bytes);
 }
 
 } // namespace slabfwd
