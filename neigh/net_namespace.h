@@ -77,8 +77,8 @@ struct rt_sysctls {
     sysctl_int error_cost{int(HZ)};
     sysctl_int error_burst{int(5 * HZ)};
     sysctl_int secret_interval{int(10 * 60 * HZ)};
-    /// 1 (default): above gc_thresh a flow is admitted when it pays, that is with its second packet
-    /// within a window; else the packet uses the next hop's own entry. 0: the kernel's rule, every
+    /// 1 (default): above gc_thresh a flow is admitted when it pays, that is when it comes again within a
+    /// window and is remembered; else the packet uses the next hop's own entry. 0: the kernel's rule, every
     /// miss enters, and when nothing can go: "Route cache is full", the packet is dropped.
     sysctl_int admission{1};
 };

@@ -85,14 +85,6 @@ template <class E>
 [[gnu::always_inline]] inline const fib_leaf* __fib_lpm_find(const fib_lpm* lpm, uint32_t addr) {
     return __fib_lpm_second<E>(lpm, addr, __fib_lpm_first<E>(lpm, addr));
 }
-/// Asks for the memory that __fib_lpm_second begins with.
-template <class E>
-[[gnu::always_inline]] inline void __fib_lpm_prefetch_second(const fib_lpm* lpm, uint32_t addr, E first) {
-    if (first & FIB_LPM_EXT<E>)
-        prefetch_l2(__fib_lpm_in_group<E>(lpm, addr, first));
-    else
-        __builtin_prefetch(lpm->leaves + first);
-}
 /// The leaf of the longest prefix that covers addr; never null. Good to the end of the burst.
 [[gnu::always_inline]] inline const fib_leaf* fib_lpm_find(const fib_lpm* lpm, be32_t addr) {
     return lpm->wide ? __fib_lpm_find<uint32_t>(lpm, be32_to_cpu(addr))

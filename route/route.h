@@ -8,7 +8,7 @@
 // Threads: a shard is its slot's alone. Tables may change at any time on the control thread, which bumps
 // net.ipv4.rt_genid once per batch of changes; an entry of another generation is no hit: it is looked up
 // again in place and, when it leads to the same fib_info, takes the new generation.
-// Above gc_thresh a flow is admitted when it pays (rt_thrifty); else the packet uses the next hop's own
+// Above gc_thresh a flow is admitted when it pays (rt_admit); else the packet uses the next hop's own
 // entry (fib_nh, one per slot). net.ipv4.route.admission = 0 asks for the kernel's rule instead.
 // rt_cache_rebuild_count < 0 turns the cache off: each packet takes the next hop's own entry.
 // Files: route.cc (the cache), route_entry.cc (making entries), route_gc.cc, route_input.cc, route_output.cc,
@@ -127,9 +127,9 @@ struct rt_bucket {
     static constexpr unsigned LONG = 15;
     uint64_t chain = 0; ///< the head (entries are linked by dst.rt_next), and how many (LONG: that many or more)
     uint32_t marks = 0; ///< those of every entry's kind; of others, too, after an entry in the middle has gone
-    uint32_t seen = 0;  ///< a flow that came without an entry, and when (rt_came_lately); 0: none
+    uint32_t seen = 0;  ///< a flow that came without an entry, and when (rt_admit); 0: none
 
-    /// The bits of a hash that make a flow's kind; buckets are chosen by the others.
+    /// The bits of a hash that make a flow's kind; up to 2^19 buckets are chosen by the others.
     [[gnu::always_inline]] static uint16_t kind_of(uint32_t hash) { return uint16_t(hash >> 19); }
     /// Three marks of 32 for a kind: with two entries here one other flow in 150 looks as if it had one, too.
     [[gnu::always_inline]] static uint32_t marks_of(uint16_t kind) {
@@ -185,7 +185,7 @@ struct rt_hash_shard {
     int rebuild_count = 0;               ///< emergency rebuilds of the hash (rt_cache_rebuild_count)
     jiffies_t last_rebuild = 0;
     timer_list periodic;                 ///< gc_interval check of expired entries; pending while nr_cached
-    uint32_t admit_chance = 1;           ///< a generator's state (rt_came_lately)
+    uint32_t admit_chance = 1;           ///< a generator's state (rt_admit)
     uint8_t missed_lately = 0;           ///< not 0: one of the last RT_MISSED_LATELY bursts had many misses
     unsigned gc_ahead = 0;               ///< entries at lru_head that a burst has asked for (rt_gc_ahead)
     const rtable* gc_next = nullptr;     ///< the entry behind them in the list; null outside of such a burst
@@ -268,7 +268,7 @@ bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, r
                           skb_drop_reason* reason);
 /// The same for the packets `missed` (bit i: iph[i], hash[i] of its key) of a burst, where a next hop's own
 /// entry says what there is to say: those get rt[i], a plain entry, new or the next hop's own, and their bit in
-/// the result. rt[i] of the others in `missed` is overwritten. mark is 0 for all. While shard->missed_lately the
+/// the result. rt[i] of the others in `missed` may be overwritten. mark is 0 for all. While shard->missed_lately the
 /// caller has asked for where the table is looked up (fib_lookup_ahead).
 uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
                              uint32_t missed, rtable** rt);

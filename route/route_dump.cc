@@ -57,15 +57,20 @@ void row_fill(rt_cache_row* row, const rtable* rt, net& n) {
     row->expires = rt->dst.expires;
 }
 
-// Copies what is left of one chain; false when the rows are full.
+// Copies what is left of one chain; false when the rows are full: then the next call begins this chain anew, since
+// hits reorder it meanwhile, unless it fills the rows alone.
 bool dump_chain(dump_request* req, const rt_hash_shard* shard, net& n, uint32_t genid) {
     uint32_t at = 0;
+    const uint32_t count = req->count;
     for (const rtable* rt = shard->rt_hash_table[req->bucket].head(); rt;
          rt = rt_next_in_chain(rt), ++at) {
         if (at < req->skip || rt->rt_genid != genid)
             continue;
         if (req->count == DUMP_ROWS) {
-            req->skip = at;
+            if (count)
+                req->count = count;
+            else
+                req->skip = at;
             return false;
         }
         row_fill(&req->rows[req->count++], rt, n);

@@ -127,17 +127,19 @@ neighbour* rt_decided_neighbour(const rt_hash_shard* shard, const rt_decision& d
 // may).
 rtable* rt_make_cached(rt_hash_shard* shard, uint32_t hash, const rt_decision& d,
                        const sk_buff* skb, skb_drop_reason* refused) {
-    if (rt_thrifty(shard) &&
-        !rt_came_lately(shard->rt_hash_table[hash & shard->rt_hash_mask], d.key.daddr, d.key.saddr, d.key.tos,
-                        d.key.iif, d.key.oif, jiffies(), shard->admit_chance)) {
+    rt_bucket& bucket = shard->rt_hash_table[hash & shard->rt_hash_mask];
+    const uint32_t seen = bucket.seen;
+    if (rt_thrifty(shard) && !rt_admit(bucket, d.key.daddr, d.key.saddr, d.key.tos, d.key.iif, d.key.oif, jiffies(),
+                                       shard->admit_chance)) {
         RT_CACHE_STAT_INC(rt_cache_stat::unadmitted);
-        trace_packet(skb, "above gc_thresh, first packet in a while: not entered");
+        trace_packet(skb, "above gc_thresh, and its bucket does not remember it: not entered");
         return nullptr;
     }
     neighbour* n = nullptr;
     if (d.type == RTN_UNICAST && !d.error) {
         n = rt_decided_neighbour(shard, d);
         if (!n) {
+            bucket.seen = seen;
             trace_packet(skb, "next hop %s not resolved: not entered",
                          ip4_str(d.uses_gateway ? d.gateway : d.key.daddr).s);
             return nullptr;
@@ -146,6 +148,7 @@ rtable* rt_make_cached(rt_hash_shard* shard, uint32_t hash, const rt_decision& d
     bool strict = !rt_shard_net(shard).ipv4.rt.admission;
     rtable* rt = rt_dst_alloc(shard, d, strict ? 0 : DST_QUIET);
     if (!rt) {
+        bucket.seen = seen;
         if (n)
             neigh_release(n);
         if (strict)

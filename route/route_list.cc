@@ -5,8 +5,8 @@
 // rules under this generation. So only what differs from packet to packet is asked: the addresses,
 // that neither is one of ours, and whether the flow pays for an entry: then that is like the next
 // hop's, else the packet uses the next hop's own.
-// One memory access follows from another (array, group, leaf, next hop; and of the entry that makes
-// room: bucket, chain), so the packets of a burst take them in step, each step asked for one before.
+// One memory access follows from another (array, group, own entry; and of the entry that makes room:
+// bucket, chain), so the packets of a burst take them in step, each step asked for one before.
 // Door: ip_route_input_list. Threads: on the slot that owns the shard, under RCU.
 // Origin: none in the kernel; the decisions are those of ip_route_input_slow (6.18).
 #include <algorithm>
@@ -100,8 +100,8 @@ struct burst_rules {
     /// May the flow of a packet that has no entry get one?
     [[gnu::always_inline]] bool admits(const iphdr* iph, rt_bucket& bucket, uint32_t& chance) const {
         return !full || !rt_thrifty(shard) ||
-               rt_came_lately(bucket, iph->daddr, iph->saddr, iph->tos & INET_DSCP_MASK, uint32_t(dev->ifindex), 0,
-                              shard->sd->jiffies, chance);
+               rt_admit(bucket, iph->daddr, iph->saddr, iph->tos & INET_DSCP_MASK, uint32_t(dev->ifindex), 0,
+                        shard->sd->jiffies, chance);
     }
 };
 
@@ -133,6 +133,7 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
         if (!rules.answers(rt[i], iph[i]))
             return;
         rt_bucket& bucket = shard->rt_hash_table[hash[i] & shard->rt_hash_mask];
+        const uint32_t seen = bucket.seen;
         rtable* old = unlikely(bucket.may_have(hash[i])) ? rules.cached(iph[i], hash[i]) : nullptr;
         if (old && old->rt_genid == rules.genid) { // an earlier packet of this burst has entered or renewed it
             if (old->plain() != 1 || !rt_neigh_valid(old->dst.neighbour))
@@ -150,11 +151,13 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
             ++counts.lent;
             ++counts.unadmitted;
         } else if (!room || rt_chain_is_long(shard, hash[i])) {
+            bucket.seen = seen;
             return; // the full rules find out what is to be done
         } else if (rtable* entry = rt_enter_like(shard, rt[i], iph[i], hash[i], rules.dev->ifindex)) {
             rt[i] = entry;
             ++counts.entered;
         } else if (rules.lends) {
+            bucket.seen = seen;
             ++counts.lent; // which is what the full rules would end with
         } else {
             room = false;
@@ -192,7 +195,7 @@ void find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed, r
     });
 }
 
-/// The same by the zones, which stay in the caches.
+/// The same by the zones: those of a table that is too small to be compiled, or found no memory for it.
 void find_by_zones(const burst_rules& rules, iphdr* const* iph, uint32_t missed, rtable** rt, rt_gc_ahead& gc) {
     for_each_bit(missed, [&](unsigned i) { rt[i] = rules.own_entry_by_zones(iph[i]); });
     gc.heads();

@@ -29,7 +29,7 @@ namespace {
 constexpr std::array SHARES = {0.0, 1.0, 10.0, 50.0, 100.0};
 constexpr size_t LANES = SHARES.size();
 constexpr uint64_t SLICE_NS = 2'000'000;
-/// Longer turns were interrupted: 32 packets take no 100,000 ns.
+/// Longer turns were interrupted: 64 packets take no 100,000 ns.
 constexpr double LONGEST_TURN_NS = 100'000;
 constexpr uint64_t LONGEST_WARM_UP_NS = 4'000'000'000;
 

@@ -127,7 +127,6 @@ phase run_phase(saturated_ports& ports, unsigned flood_every, uint64_t ns) {
     return out;
 }
 
-
 } // namespace
 
 void run_flood(const route_cache_job& given, flood_kind kind, child_result& out) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Packets of a law through the route cache: bursts of 32 as the router's own pipeline asks it (hash
+// Packets of a law through the route cache: bursts of 32 much as the router's own pipeline asks it (hash
 // and prefetch, chains, then what missed), or one by one for the time of a single lookup. Ends of
 // bursts, clock, timers and RCU are the worker's. Only CPU time of the own thread is counted.
 // Door: run_route_cache(). See route_cache.h.

@@ -223,8 +223,12 @@ void ip_rcv_list(ip_burst& b) {
     b.octets_of = b.live();
     count_ect(b, n, tos_of_all);
     const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_PRE_ROUTING);
-    if (unlikely(e != nullptr))
-        nf_hook_list(b, NF_INET_PRE_ROUTING, e);
+    if (likely(!e))
+        return;
+    const uint64_t secret = b.sd->rt_shard->rt_hash_seed;
+    nf_hook_list(b, NF_INET_PRE_ROUTING, e);
+    if (unlikely(b.sd->rt_shard->rt_hash_seed != secret)) // what a hook sent has had the hash reordered
+        for_each_live(b, [&b, buckets = rt_buckets(b)](unsigned i) { b.hash[i] = buckets.prefetch(b.iph[i]); });
 }
 
 /// What a burst asks the route cache, but for the addresses, TOS and mark, and how it is compared: three words
@@ -232,7 +236,7 @@ void ip_rcv_list(ip_burst& b) {
 struct cache_question {
     uint64_t iif;     ///< iif, oif 0 and mark 0
     uint64_t current; ///< TOS 0, plain, and the generation
-    /// The entry's kind and a byte of padding lie between them.
+    /// The entry's kind lies between them.
     static constexpr uint64_t COMPARED = ~uint64_t(0xffff0000);
 
     explicit cache_question(const ip_burst& b)

@@ -220,8 +220,8 @@ struct route_key {
 
 /// What a burst's packets share before their rules are looked at.
 struct burst_lookup {
-    nf_key key[32];
-    classifier::cursor cursor[32];
+    nf_key key[PACKET_BURST];
+    classifier::cursor cursor[PACKET_BURST];
 };
 
 void param_of_burst(xt_action_param& par, nf_hook_burst* b, unsigned i) {

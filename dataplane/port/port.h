@@ -6,6 +6,7 @@
 // Threads: opened and closed by the control thread with no worker running; rx queue q belongs to one worker.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <string>

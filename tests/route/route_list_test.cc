@@ -230,6 +230,38 @@ TEST_P(route_list, without_memory_the_packet_uses_the_next_hops_own_entry) {
     }
 }
 
+/// Whether a flow pays is asked by the list, and once more by the full rules, which make room in its chain.
+TEST_P(route_list, a_flow_that_pays_enters_a_long_chain) {
+    r().limits(1000, 2000, 8);
+    warm();
+    const rt_hash_shard* shard = r().shard();
+    uint32_t next = 0x0b000000, bucket = 0; // sources in 11.0.0.0/8
+    auto one_more = [&](misses& m) { // a flow of the bucket
+        do {
+            m.count = 0;
+            m.add(cpu_to_be32(next++), ip("192.168.1.9"));
+        } while (bucket && (m.hash[0] & shard->rt_hash_mask) != bucket);
+        bucket = m.hash[0] & shard->rt_hash_mask;
+    };
+    misses m(r());
+    for (unsigned i = 0; i < 9; ++i) {
+        one_more(m);
+        ASSERT_EQ(m.route(), 1u);
+        ASSERT_TRUE(m.rt[0]->rt_cached);
+        r().burst_end();
+    }
+    r().limits(8, 2000, 8);
+    r().advance_ms(100);
+    one_more(m);
+    for (unsigned packet = 0; packet < 3; ++packet) {
+        m.route();
+        EXPECT_EQ(m.rt[0]->rt_cached, packet > 0) << packet;
+        r().burst_end();
+    }
+    EXPECT_LE(shard->rt_hash_table[bucket].length(), 10u);
+    EXPECT_TRUE(rt_shard_is_valid(shard));
+}
+
 /// One call may free 64 entries, twice what a burst makes: also those that the burst was about to ask for.
 TEST_P(route_list, collection_may_take_more_than_was_foreseen) {
     warm();
