@@ -41,6 +41,8 @@ public:
     static tl::expected<frame_sequence, std::string> make(const frame_mix& mix, unsigned lane);
     /// Writes the next n frames into fresh buffers.
     void fill(rte_mbuf** m, unsigned n);
+    /// Puts a receive burst of them on a port's ring; false: out of buffers.
+    bool feed(rte_ring* ring_in);
     size_t size() const { return frames_.size(); } ///< frames until they begin again
     size_t left_out() const { return left_out_; } ///< of the capture: too long for a buffer, or cut
 

@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 #include <rte_mbuf.h>
+#include <rte_ring.h>
 
 #include "dataplane/bench/forward.h"
 #include "dataplane/replay/capture_reader.h"
@@ -182,6 +183,15 @@ void frame_sequence::fill(rte_mbuf** m, unsigned n) {
             ip_send_check(iph);
         }
     }
+}
+
+bool frame_sequence::feed(rte_ring* ring_in) {
+    rte_mbuf* m[NET_RX_BURST];
+    if (unlikely(rte_pktmbuf_alloc_bulk(pktmbuf_pool(), m, NET_RX_BURST) != 0))
+        return false;
+    fill(m, NET_RX_BURST);
+    rte_ring_enqueue_bulk(ring_in, reinterpret_cast<void**>(m), NET_RX_BURST, nullptr);
+    return true;
 }
 
 } // namespace slabfwd

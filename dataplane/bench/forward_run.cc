@@ -2,7 +2,7 @@
 //
 // One measurement of the whole pipeline. See forward.h.
 //
-// A round: 32 fresh buffers are filled and put on the input ring ("feed"), the worker takes a turn,
+// A round: a receive burst of fresh buffers is filled and put on the input ring ("feed"), the worker takes a turn,
 // what came out is taken away ("feed" too). Time is the thread's own CPU time. Slices of 10 ms run
 // in turn without stage clock, with the clock as `ctl stages` runs it, and with one turn in 7
 // timed: the first tells the total, the last how it divides among feed and stages, the second what
@@ -88,17 +88,9 @@ private:
         totals[m].cpu_ns += end - begin;
         return end - begin;
     }
-    void feed() {
-        rte_mbuf* m[NET_RX_BURST];
-        if (unlikely(rte_pktmbuf_alloc_bulk(pktmbuf_pool(), m, NET_RX_BURST) != 0))
-            return;
-        frames_.fill(m, NET_RX_BURST);
-        rte_ring_enqueue_bulk(f_.in(number_).ring_in, reinterpret_cast<void**>(m), NET_RX_BURST,
-                              nullptr);
-    }
     [[gnu::noinline]] void round(bool timed) {
         const uint64_t t0 = timed ? __rdtsc() : 0;
-        feed();
+        frames_.feed(f_.in(number_).ring_in);
         const uint64_t t1 = __rdtsc();
         worker_turn(w_, uint64_t(double(t1) / tsc_ghz()));
         const uint64_t t2 = timed ? __rdtsc() : 0;

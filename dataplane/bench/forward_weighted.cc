@@ -81,12 +81,8 @@ private:
             turn();
     }
     void turn() {
-        rte_mbuf* m[NET_RX_BURST];
-        if (unlikely(rte_pktmbuf_alloc_bulk(pktmbuf_pool(), m, NET_RX_BURST) != 0))
+        if (unlikely(!frames_.feed(f_.in(number_).ring_in)))
             return;
-        frames_.fill(m, NET_RX_BURST);
-        rte_ring_enqueue_bulk(f_.in(number_).ring_in, reinterpret_cast<void**>(m), NET_RX_BURST,
-                              nullptr);
         const uint64_t begin = __rdtsc();
         worker_turn(w_, uint64_t(double(begin) / tsc_ghz()));
         const uint64_t took = __rdtsc() - begin;

@@ -16,7 +16,9 @@ shown() { ctl ip route show | grep -c '^2[0-9]\.' || true; }
 
 # The slabfwd ctl that a background job of ctl has become.
 ctl_of() {
-    pgrep -x -P "$1" slabfwd || pgrep -P "$1" | xargs -r -n 1 pgrep -x slabfwd -P
+    local name
+    name=$(basename "$SLABFWD")
+    pgrep -x -P "$1" "$name" || pgrep -P "$1" | xargs -r -n 1 pgrep -x "$name" -P
 }
 ended() {
     local pid=$1
