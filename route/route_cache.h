@@ -139,7 +139,7 @@ rtable* rt_entry_for(rt_hash_shard* shard, uint32_t hash, const rt_decision& d, 
                      const sk_buff* skb, skb_drop_reason* reason);
 /// A new entry of the cache for a packet's flow (mark 0) that own, a plain next hop's own entry of the
 /// current generation towards a valid neighbour, says all about. Null: no memory, or collection has found
-/// no room. The caller has asked whether the flow has an entry (rt_cache_probe) and pays (rt_thrifty, rt_admit), and that
+/// no room. The caller has asked whether the flow has an entry (rt_cache_probe) and pays (rt_admit), and that
 /// the chain is not long (rt_chain_is_long).
 rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph, uint32_t hash, int iif);
 /// rt, a stale entry of the cache, still says what own does, a plain next hop's own entry of the current generation
@@ -164,11 +164,12 @@ constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
 /// May the flow of a packet that has no entry get one, where that has to pay: is it the one that its bucket
 /// remembers, and did it come within RT_ADMIT_WINDOW? A yes forgets it: ask once a packet, and give the bucket its
 /// word back when no entry could be made after all. After a no one in RT_ADMIT_STAYS takes the place of the
-/// remembered one (all do when there is none, or it is too long ago). So of flows that wait for an entry in one bucket, in whatever order they come, now one and
-/// now another is still remembered when it comes again, and a flood's passing flows push it out that seldom.
-/// A flow is remembered as a tag of 16 bits. chance: the shard's admit_chance.
+/// remembered one (all do when there is none, or it is too long ago). So of flows that wait for an entry in one
+/// bucket, in whatever order they come, now one and now another is still remembered when it comes again, and a
+/// flood's passing flows push it out that seldom. A flow is remembered as a tag of 16 bits. chance: the shard's
+/// admit_chance.
 [[gnu::always_inline]] inline bool rt_admit(rt_bucket& bucket, be32_t daddr, be32_t saddr, uint8_t dscp,
-                                                  uint32_t iif, uint32_t oif, jiffies_t now, uint32_t& chance) {
+                                            uint32_t iif, uint32_t oif, jiffies_t now, uint32_t& chance) {
     constexpr unsigned SHIFT = 3; // the time in units of 8 jiffies: unambiguous for half an hour
     constexpr uint32_t RT_ADMIT_STAYS = 4;
     const auto time = uint16_t(now >> SHIFT);

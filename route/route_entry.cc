@@ -322,10 +322,10 @@ rtable* rt_enter_like(rt_hash_shard* shard, const rtable* own, const iphdr* iph,
 }
 
 bool rt_renew_like(rtable* rt, const rtable* own) {
-    if (rt->fi != own->fi || rt->dst.dev != own->dst.dev || rt->dst.neighbour != own->dst.neighbour ||
-        rt->dst.input != own->dst.input || rt->dst.output != own->dst.output || rt->rt_gateway != own->rt_gateway ||
-        rt->rt_uses_gateway != own->rt_uses_gateway || rt->rt_gw6 != own->rt_gw6 || rt->rt_type != own->rt_type ||
-        rt->dst.error || rt->dst.expires || ((rt->rt_flags ^ own->rt_flags) & RTCF_SHARED))
+    // What rt_same asks: device and gateway are the neighbour's, an error has an input of its own.
+    if (rt->fi != own->fi || rt->dst.neighbour != own->dst.neighbour || rt->dst.input != own->dst.input ||
+        rt->dst.output != own->dst.output || rt->rt_type != own->rt_type || rt->dst.expires ||
+        ((rt->rt_flags ^ own->rt_flags) & RTCF_SHARED))
         return false;
     rt->rt_genid = own->rt_genid;
     rt->rt_flags = own->rt_flags;
