@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "neigh/arp.h"
+#include "neigh/bits.h"
 #include "neigh/inetdevice.h"
 #include "route/dst.h"
 #include "route/ip_fib.h"
@@ -207,6 +208,14 @@ struct rt_hash_shard {
 inline void dst_use_noref(dst_entry* dst, jiffies_t now) {
     ++dst->__use;
     dst->lastuse = uint32_t(now);
+}
+/// Keeps shard->missed_lately, when a burst is through the route cache: a few misses, as new flows are, do not
+/// change how the bursts behind are looked up.
+inline void rt_missed(rt_hash_shard* shard, uint32_t missed) {
+    if (unlikely(std::popcount(missed) >= int(PACKET_BURST / 8)))
+        shard->missed_lately = RT_MISSED_LATELY;
+    else
+        shard->missed_lately -= shard->missed_lately != 0;
 }
 /// Caching is on: net.ipv4.rt_cache_rebuild_count is not negative and was not exceeded here. Origin: rt_caching.
 bool rt_caching(const net& n, const rt_hash_shard* shard);

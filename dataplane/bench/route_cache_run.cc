@@ -12,7 +12,6 @@
 
 #include "dataplane/bench/bench_clock.h"
 #include "dataplane/bench/route_cache.h"
-#include "dataplane/ip/burst.h"
 #include "neigh/skbuff.h"
 #include "route/fib_lpm.h"
 #include "route/route_cache.h"

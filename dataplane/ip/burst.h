@@ -64,15 +64,6 @@ template <class F> [[gnu::always_inline]] inline void for_each_live(const ip_bur
     for_each_of(b, b.live(), f);
 }
 
-/// Keeps shard->missed_lately, when a burst is through the route cache: a few misses, as new flows are, do not
-/// change how the bursts behind are looked up.
-inline void rt_missed(rt_hash_shard* shard, uint32_t missed) {
-    if (unlikely(std::popcount(missed) >= int(PACKET_BURST / 8)))
-        shard->missed_lately = RT_MISSED_LATELY;
-    else
-        shard->missed_lately -= shard->missed_lately != 0;
-}
-
 /// Gives packet i its sk_buff (data at the IP header) unless it has one.
 sk_buff* burst_skb(ip_burst& b, unsigned i);
 
