@@ -193,7 +193,7 @@ int fn_zone_lookup(const fn_zone* fz, const flowi4* flp, fib_result* res, int fl
 [[gnu::always_inline]] inline void fib_change_prefetch(const fib_table* tb, be32_t key, int plen) {
     if (const fn_zone* fz = tb->tb_data.fn_zones[size_t(plen)]) {
         const fz_hash_table* ht = fz->fz_hash;
-        __builtin_prefetch(ht->bucket[fn_hashfn(fz, key, ht->hashmask)]);
+        __builtin_prefetch(ht->bucket[fn_hashfn(fz->fz_order, key, ht->hashmask)]);
     }
     if (tb->tb_lpm)
         fib_lpm_prefetch(tb->tb_lpm, key);

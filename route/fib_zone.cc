@@ -94,7 +94,7 @@ bool fz_copy_nodes(const fn_zone* fz, const fz_hash_table* from, fz_hash_table* 
             fib_node* copy = fib_node_alloc(f->fn_key, f->fn_alias);
             if (!copy)
                 return false;
-            fib_node*& head = to->bucket[fn_hashfn(fz, f->fn_key, to->hashmask)];
+            fib_node*& head = to->bucket[fn_hashfn(fz->fz_order, f->fn_key, to->hashmask)];
             copy->fn_hash = head;
             head = copy;
         }
@@ -132,7 +132,7 @@ bool fn_insert_node(fn_hash* t, be32_t key, int plen, fib_alias* fa) {
         return false;
     if (fz->fz_nent > fz->fz_hash->hashmask && fz->fz_hash->hashmask + 1 < FZ_MAX_DIVISOR)
         fn_rehash_zone(fz);
-    fib_node*& head = fz->fz_hash->bucket[fn_hashfn(fz, key, fz->fz_hash->hashmask)];
+    fib_node*& head = fz->fz_hash->bucket[fn_hashfn(fz->fz_order, key, fz->fz_hash->hashmask)];
     f->fn_hash = head;
     rcu_assign_pointer(head, f);
     ++fz->fz_nent;
@@ -141,7 +141,7 @@ bool fn_insert_node(fn_hash* t, be32_t key, int plen, fib_alias* fa) {
 
 void fn_remove_node(fn_hash* t, fib_node* f, int plen) {
     fn_zone* fz = t->fn_zones[size_t(plen)];
-    fib_node** link = &fz->fz_hash->bucket[fn_hashfn(fz, f->fn_key, fz->fz_hash->hashmask)];
+    fib_node** link = &fz->fz_hash->bucket[fn_hashfn(fz->fz_order, f->fn_key, fz->fz_hash->hashmask)];
     while (*link != f)
         link = &(*link)->fn_hash;
     rcu_assign_pointer(*link, f->fn_hash);

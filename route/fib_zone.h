@@ -11,16 +11,16 @@ namespace slabfwd {
 
 extern kmem_cache *fn_hash_kmem, *fn_alias_kmem; ///< "ip_fib_hash", "ip_fib_alias"
 
-inline uint32_t fn_hashfn(const fn_zone* fz, be32_t key, uint32_t hashmask) {
+inline uint32_t fn_hashfn(int order, be32_t key, uint32_t hashmask) {
     // Only the prefix' bits count. Neighbours stay neighbours, so that a sorted table loads by
     // cache lines; what the upper bits tell apart is folded in, many times over.
-    const uint32_t h = uint32_t(uint64_t(be32_to_cpu(key)) >> (32 - fz->fz_order));
+    const uint32_t h = uint32_t(uint64_t(be32_to_cpu(key)) >> (32 - order));
     return (h ^ (h >> 16) * 0x9e3779b1u >> 12 ^ h >> 9 << 4) & hashmask;
 }
 /// The node of a masked key; null when there is none. Any slot, under RCU.
 inline fib_node* fn_zone_find(const fn_zone* fz, be32_t key) {
     const fz_hash_table* ht = rcu_dereference(fz->fz_hash);
-    fib_node* f = rcu_dereference(ht->bucket[fn_hashfn(fz, key, ht->hashmask)]);
+    fib_node* f = rcu_dereference(ht->bucket[fn_hashfn(fz->fz_order, key, ht->hashmask)]);
     while (f && f->fn_key != key)
         f = rcu_dereference(f->fn_hash);
     return f;

@@ -166,15 +166,14 @@ constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
 /// word back when no entry could be made after all. After a no one in RT_ADMIT_STAYS takes the place of the
 /// remembered one (all do when there is none, or it is too long ago). So of flows that wait for an entry in one
 /// bucket, in whatever order they come, now one and now another is still remembered when it comes again, and a
-/// flood's passing flows push it out that seldom. A flow is remembered as a tag of 16 bits. chance: the shard's
-/// admit_chance.
-[[gnu::always_inline]] inline bool rt_admit(rt_bucket& bucket, be32_t daddr, be32_t saddr, uint8_t dscp,
-                                            uint32_t iif, uint32_t oif, jiffies_t now, uint32_t& chance) {
+/// flood's passing flows push it out that seldom. A flow is remembered by the upper half of its hash. chance: the
+/// shard's admit_chance.
+[[gnu::always_inline]] inline bool rt_admit(rt_bucket& bucket, uint32_t hash, uint8_t dscp, jiffies_t now,
+                                            uint32_t& chance) {
     constexpr unsigned SHIFT = 3; // the time in units of 8 jiffies: unambiguous for half an hour
     constexpr uint32_t RT_ADMIT_STAYS = 4;
     const auto time = uint16_t(now >> SHIFT);
-    const uint64_t mixed = (uint64_t(daddr.raw) << 32 | saddr.raw) * 0xa0761d6478bd642fu;
-    const uint32_t tag = uint16_t(mixed >> 48 ^ mixed >> 16 ^ dscp ^ oif ^ iif << 3) | 1u;
+    const uint32_t tag = (hash >> 16 ^ dscp) | 1u;
     const uint32_t seen = bucket.seen;
     const bool lately = uint16_t(time - uint16_t(seen)) <= RT_ADMIT_WINDOW >> SHIFT;
     const bool same = seen >> 16 == tag && lately;

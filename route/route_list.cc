@@ -29,21 +29,41 @@ unsigned entries_over(const rt_hash_shard* shard, unsigned wanted) {
     return unsigned(std::min<uint64_t>(then > ops.gc_thresh ? then - ops.gc_thresh : 0, wanted));
 }
 
+/// This host's addresses, as the local table has them.
+struct own_addresses {
+    fib_node* const* bucket = nullptr;
+    uint32_t hashmask = 0;
+
+    own_addresses() = default;
+    explicit own_addresses(const fn_zone* fz) {
+        const fz_hash_table* ht = rcu_dereference(fz->fz_hash);
+        bucket = ht->bucket;
+        hashmask = ht->hashmask;
+    }
+    [[gnu::always_inline]] bool contain(be32_t a) const {
+        const fib_node* f = rcu_dereference(bucket[fn_hashfn(32, a, hashmask)]);
+        while (f && f->fn_key != a)
+            f = rcu_dereference(f->fn_hash);
+        return f;
+    }
+};
+
 /// What is the same for all packets of a burst.
 struct burst_rules {
     rt_hash_shard* shard;
     net_device* dev;
     unsigned cpu;
     uint32_t genid;
+    jiffies_t now;
     bool lends;  ///< what gets no entry uses the next hop's own (net.ipv4.route.admission)
     bool full;   ///< entries are for flows that pay, now or before the burst is through
-    bool simple = false;            ///< nothing but the table decides; else what follows is not filled in
-    const fib_lpm* lpm = nullptr;   ///< null: a small table
-    const fn_zone* own32 = nullptr; ///< own addresses
-    unsigned longest_other = 0;     ///< length of the local table's other prefixes
+    bool simple = false;          ///< nothing but the table decides; else what follows is not filled in
+    const fib_lpm* lpm = nullptr; ///< null: a small table
+    own_addresses own;
+    unsigned longest_other = 0; ///< length of the local table's other prefixes
 
     burst_rules(softnet_data* sd, net_device* d)
-        : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)),
+        : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)), now(sd->jiffies),
           lends(sd->nd_net->ipv4.rt.admission), full(lends && entries_over(sd->rt_shard, PACKET_BURST)) {
         const net& n = *sd->nd_net;
         const fib_net* fn = n.ipv4.fib;
@@ -57,7 +77,7 @@ struct burst_rules {
         const fn_zone* fz = rcu_dereference(fn->fib_local->tb_data.fn_zone_list);
         if (!fz || fz->fz_order != 32)
             return;
-        own32 = fz;
+        own = own_addresses(fz);
         const fn_zone* other = rcu_dereference(fz->fz_next);
         longest_other = other ? unsigned(other->fz_order) : 0;
         lpm = rcu_dereference(fn->fib_main->tb_lpm);
@@ -88,20 +108,18 @@ struct burst_rules {
         return res.nh()->nh_rth_input[cpu];
     }
     /// May a packet use it?
-    [[gnu::always_inline]] bool answers(const rtable* own, const iphdr* iph) const {
-        return own && own->rt_genid == genid && own->plain() == 1 && own->dst.dev != dev &&
-               rt_neigh_valid(own->dst.neighbour) && !fn_zone_find(own32, iph->daddr) &&
-               !fn_zone_find(own32, iph->saddr);
+    [[gnu::always_inline]] bool answers(const rtable* rt, const iphdr* iph) const {
+        return rt && rt->rt_genid == genid && rt->plain() == 1 && rt->dst.dev != dev &&
+               rt_neigh_valid(rt->dst.neighbour) && !own.contain(iph->daddr) && !own.contain(iph->saddr);
     }
     /// The entry of a packet's flow, if there is one.
     rtable* cached(const iphdr* iph, uint32_t hash) const {
         return rt_cache_probe(shard, rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos), hash);
     }
     /// May the flow of a packet that has no entry get one?
-    [[gnu::always_inline]] bool admits(const iphdr* iph, rt_bucket& bucket, uint32_t& chance) const {
-        return !full || !rt_thrifty(shard) ||
-               rt_admit(bucket, iph->daddr, iph->saddr, iph->tos & INET_DSCP_MASK, uint32_t(dev->ifindex), 0,
-                        shard->sd->jiffies, chance);
+    [[gnu::always_inline]] bool admits(const iphdr* iph, uint32_t hash, rt_bucket& bucket,
+                                       uint32_t& chance) const {
+        return !full || !rt_thrifty(shard) || rt_admit(bucket, hash, iph->tos & INET_DSCP_MASK, now, chance);
     }
 };
 
@@ -138,16 +156,16 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
         if (old && old->rt_genid == rules.genid) { // an earlier packet of this burst has entered or renewed it
             if (old->plain() != 1 || !rt_neigh_valid(old->dst.neighbour))
                 return;
-            dst_use_noref(&old->dst, sd->jiffies);
+            dst_use_noref(&old->dst, rules.now);
             rt[i] = old;
             ++counts.found;
         } else if (old) {
             if (!rt_renew_like(old, rt[i]))
                 return;
-            dst_use_noref(&old->dst, sd->jiffies);
+            dst_use_noref(&old->dst, rules.now);
             rt[i] = old;
             ++counts.renewed;
-        } else if (!rules.admits(iph[i], bucket, chance)) {
+        } else if (!rules.admits(iph[i], hash[i], bucket, chance)) {
             ++counts.lent;
             ++counts.unadmitted;
         } else if (!room || rt_chain_is_long(shard, hash[i])) {

@@ -312,7 +312,9 @@ static_assert(offsetof(rtable, rt_genid) == 20);
             rtable* rt = buckets.of(b.hash[i]).first_for(b.hash[i]);
             b.rt[i] = rt;
             missed |= uint32_t(!rt) << i;
-            prefetch_l2(rt ? rt : ahead.of(b.iph[i]->daddr));
+            // One or the other without a branch, which would be a guess, and known late.
+            const uint64_t entry = uint64_t(rt), table = uint64_t(ahead.of(b.iph[i]->daddr));
+            prefetch_l2(reinterpret_cast<const void*>(entry | (table & -uint64_t(!rt))));
         });
     return missed;
 }
@@ -515,6 +517,12 @@ struct burst_output {
     }
 }
 
+void out_of_burst(ip_burst& b, unsigned i) {
+    stage_mark(stage::ip_output);
+    leave_burst(b, i);
+    stage_mark(stage::slow);
+}
+
 /// POST_ROUTING, then every packet of the burst in its order: sent, or off on its own.
 void ip_output_list(ip_burst& b) {
     if (const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_POST_ROUTING); unlikely(e != nullptr))
@@ -522,24 +530,24 @@ void ip_output_list(ip_burst& b) {
     const uint32_t live = b.live();
     const bool one_way = b.out && !(b.skbs & live); // for all that are live
     burst_output out;
-    if (likely(live == b.all() && one_way))
+    if (likely(live == b.all() && one_way)) {
         out.all(b);
-    else
-        for (uint32_t todo = b.all() & ~b.gone; todo;) {
-            const unsigned i = unsigned(std::countr_zero(todo));
-            unsigned n = 1;
-            if (!(live >> i & 1)) {
-                stage_mark(stage::ip_output);
-                leave_burst(b, i);
-                stage_mark(stage::slow);
-            } else if (one_way) {
-                n = unsigned(std::countr_one(live >> i));
-                out.run(b, i, n);
-            } else {
+    } else if (one_way && !b.gone) { // the runs between those that leave: no question is asked packet by packet
+        unsigned begin = 0;
+        for_each_bit(b.slow, [&](unsigned i) {
+            out.run(b, begin, i - begin);
+            out_of_burst(b, i);
+            begin = i + 1;
+        });
+        out.run(b, begin, b.count - begin);
+    } else {
+        for_each_bit(b.all() & ~b.gone, [&](unsigned i) {
+            if (live >> i & 1)
                 out.neigh_hh_output(b, i);
-            }
-            todo &= n < PACKET_BURST - i ? ~0u << (i + n) : 0;
-        }
+            else
+                out_of_burst(b, i);
+        });
+    }
     b.sd->ip_statistics[ipstats_mib::OUTPKTS].add(unsigned(std::popcount(live)));
     b.sd->ip_statistics[ipstats_mib::OUTOCTETS].add(out.octets);
 }
