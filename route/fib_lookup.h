@@ -46,6 +46,7 @@ struct fib_node {
 /// period.
 struct fz_hash_table {
     fib_node** bucket; ///< hashmask + 1 of them
+    uint64_t* used;    ///< a bit for each bucket: there is a node in it
     uint32_t hashmask;
     rcu_head rcu;
 };

@@ -35,10 +35,20 @@ fz_hash_table* fz_hash_alloc(uint32_t divisor) {
     auto* ht = new (mem) fz_hash_table;
     ht->hashmask = divisor - 1;
     ht->bucket = static_cast<fib_node**>(kcalloc(divisor, sizeof(fib_node*), GFP_KERNEL));
-    if (ht->bucket)
+    ht->used = static_cast<uint64_t*>(kcalloc((divisor + 63) / 64, sizeof(uint64_t), GFP_KERNEL));
+    if (ht->bucket && ht->used)
         return ht;
+    kfree(ht->used);
+    kfree(ht->bucket);
     kfree(ht);
     return nullptr;
+}
+
+/// Says of bucket i, which has changed, whether there is a node in it.
+void fz_bucket_changed(fz_hash_table* ht, uint32_t i) {
+    const uint64_t bit = uint64_t(1) << (i & 63);
+    uint64_t& word = ht->used[i >> 6];
+    WRITE_ONCE(word, ht->bucket[i] ? word | bit : word & ~bit);
 }
 
 /// Frees the buckets and every node that is still in them.
@@ -48,6 +58,7 @@ void fz_hash_free(fz_hash_table* ht) {
             next = f->fn_hash;
             kmem_cache_free(fn_hash_kmem, f);
         }
+    kfree(ht->used);
     kfree(ht->bucket);
     kfree(ht);
 }
@@ -94,9 +105,10 @@ bool fz_copy_nodes(const fn_zone* fz, const fz_hash_table* from, fz_hash_table* 
             fib_node* copy = fib_node_alloc(f->fn_key, f->fn_alias);
             if (!copy)
                 return false;
-            fib_node*& head = to->bucket[fn_hashfn(fz->fz_order, f->fn_key, to->hashmask)];
-            copy->fn_hash = head;
-            head = copy;
+            const uint32_t h = fn_hashfn(fz->fz_order, f->fn_key, to->hashmask);
+            copy->fn_hash = to->bucket[h];
+            to->bucket[h] = copy;
+            fz_bucket_changed(to, h);
         }
     return true;
 }
@@ -132,19 +144,24 @@ bool fn_insert_node(fn_hash* t, be32_t key, int plen, fib_alias* fa) {
         return false;
     if (fz->fz_nent > fz->fz_hash->hashmask && fz->fz_hash->hashmask + 1 < FZ_MAX_DIVISOR)
         fn_rehash_zone(fz);
-    fib_node*& head = fz->fz_hash->bucket[fn_hashfn(fz->fz_order, key, fz->fz_hash->hashmask)];
-    f->fn_hash = head;
-    rcu_assign_pointer(head, f);
+    fz_hash_table* ht = fz->fz_hash;
+    const uint32_t h = fn_hashfn(fz->fz_order, key, ht->hashmask);
+    f->fn_hash = ht->bucket[h];
+    rcu_assign_pointer(ht->bucket[h], f);
+    fz_bucket_changed(ht, h);
     ++fz->fz_nent;
     return true;
 }
 
 void fn_remove_node(fn_hash* t, fib_node* f, int plen) {
     fn_zone* fz = t->fn_zones[size_t(plen)];
-    fib_node** link = &fz->fz_hash->bucket[fn_hashfn(fz->fz_order, f->fn_key, fz->fz_hash->hashmask)];
+    fz_hash_table* ht = fz->fz_hash;
+    const uint32_t h = fn_hashfn(fz->fz_order, f->fn_key, ht->hashmask);
+    fib_node** link = &ht->bucket[h];
     while (*link != f)
         link = &(*link)->fn_hash;
     rcu_assign_pointer(*link, f->fn_hash);
+    fz_bucket_changed(ht, h);
     --fz->fz_nent;
     call_rcu_free<fib_node, fib_node_free>(f);
 }

@@ -161,25 +161,27 @@ extern shared_cache ip_dst_cachep;
 
 // ---- who gets an entry
 constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
+/// Another number for rt_admit, once a burst or packet: no pattern of packets is in step with them.
+[[gnu::always_inline]] inline uint32_t rt_admit_chance(rt_hash_shard* shard) {
+    return shard->admit_chance = shard->admit_chance * 1664525 + 1013904223;
+}
 /// May the flow of a packet that has no entry get one, where that has to pay: is it the one that its bucket
 /// remembers, and did it come within RT_ADMIT_WINDOW? A yes forgets it: ask once a packet, and give the bucket its
 /// word back when no entry could be made after all. After a no one in RT_ADMIT_STAYS takes the place of the
 /// remembered one (all do when there is none, or it is too long ago). So of flows that wait for an entry in one
 /// bucket, in whatever order they come, now one and now another is still remembered when it comes again, and a
-/// flood's passing flows push it out that seldom. A flow is remembered by the upper half of its hash. chance: the
-/// shard's admit_chance.
+/// flood's passing flows push it out that seldom. A flow is remembered by the upper half of its hash. Without a
+/// branch: in a flood each would be a guess.
 [[gnu::always_inline]] inline bool rt_admit(rt_bucket& bucket, uint32_t hash, uint8_t dscp, jiffies_t now,
-                                            uint32_t& chance) {
+                                            uint32_t chance) {
     constexpr unsigned SHIFT = 3; // the time in units of 8 jiffies: unambiguous for half an hour
     constexpr uint32_t RT_ADMIT_STAYS = 4;
-    const auto time = uint16_t(now >> SHIFT);
-    const uint32_t tag = (hash >> 16 ^ dscp) | 1u;
-    const uint32_t seen = bucket.seen;
-    const bool lately = uint16_t(time - uint16_t(seen)) <= RT_ADMIT_WINDOW >> SHIFT;
-    const bool same = seen >> 16 == tag && lately;
-    chance = chance * 1664525 + 1013904223; // no pattern of packets is in step with it
-    const bool takes = !seen || !lately || chance < ~0u / RT_ADMIT_STAYS;
-    bucket.seen = same ? 0 : takes ? tag << 16 | time : seen; // written always: no branch
+    const auto time = uint16_t(now >> SHIFT | 1); // never 0: nor is the bucket's word, then
+    const uint32_t tag = hash >> 16 ^ dscp, seen = bucket.seen;
+    const uint32_t lately = uint16_t(time - uint16_t(seen)) <= RT_ADMIT_WINDOW >> SHIFT;
+    const uint32_t same = uint32_t(seen >> 16 == tag) & lately;
+    const uint32_t stays = uint32_t(seen != 0) & lately & uint32_t(hash * (chance | 1) >= ~0u / RT_ADMIT_STAYS);
+    bucket.seen = ((seen & -stays) | ((tag << 16 | time) & (stays - 1))) & (same - 1);
     return same;
 }
 /// Are entries for those flows only that pay: that come again before they are forgotten (rt_admit)? Not

@@ -31,20 +31,23 @@ unsigned entries_over(const rt_hash_shard* shard, unsigned wanted) {
 
 /// This host's addresses, as the local table has them.
 struct own_addresses {
-    fib_node* const* bucket = nullptr;
+    const uint64_t* used = nullptr;
     uint32_t hashmask = 0;
+    const fn_zone* zone = nullptr;
 
     own_addresses() = default;
-    explicit own_addresses(const fn_zone* fz) {
+    explicit own_addresses(const fn_zone* fz) : zone(fz) {
         const fz_hash_table* ht = rcu_dereference(fz->fz_hash);
-        bucket = ht->bucket;
+        used = ht->used;
         hashmask = ht->hashmask;
     }
-    [[gnu::always_inline]] bool contain(be32_t a) const {
-        const fib_node* f = rcu_dereference(bucket[fn_hashfn(32, a, hashmask)]);
-        while (f && f->fn_key != a)
-            f = rcu_dereference(f->fn_hash);
-        return f;
+    [[gnu::always_inline]] bool may_be(be32_t a) const {
+        const uint32_t h = fn_hashfn(32, a, hashmask);
+        return READ_ONCE(used[h >> 6]) >> (h & 63) & 1;
+    }
+    /// One of them is.
+    [[gnu::always_inline]] bool contain(be32_t a, be32_t b) const {
+        return unlikely(may_be(a) | may_be(b)) && (fn_zone_find(zone, a) || fn_zone_find(zone, b));
     }
 };
 
@@ -55,6 +58,7 @@ struct burst_rules {
     unsigned cpu;
     uint32_t genid;
     jiffies_t now;
+    uint32_t chance;
     bool lends;  ///< what gets no entry uses the next hop's own (net.ipv4.route.admission)
     bool full;   ///< entries are for flows that pay, now or before the burst is through
     bool simple = false;          ///< nothing but the table decides; else what follows is not filled in
@@ -64,7 +68,7 @@ struct burst_rules {
 
     burst_rules(softnet_data* sd, net_device* d)
         : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)), now(sd->jiffies),
-          lends(sd->nd_net->ipv4.rt.admission), full(lends && entries_over(sd->rt_shard, PACKET_BURST)) {
+          chance(rt_admit_chance(shard)), lends(sd->nd_net->ipv4.rt.admission), full(lends && entries_over(sd->rt_shard, PACKET_BURST)) {
         const net& n = *sd->nd_net;
         const fib_net* fn = n.ipv4.fib;
         const in_device* in_dev = __in_dev_get_rcu(d);
@@ -110,17 +114,14 @@ struct burst_rules {
     /// May a packet use it?
     [[gnu::always_inline]] bool answers(const rtable* rt, const iphdr* iph) const {
         return rt && rt->rt_genid == genid && rt->plain() == 1 && rt->dst.dev != dev &&
-               rt_neigh_valid(rt->dst.neighbour) && !own.contain(iph->daddr) && !own.contain(iph->saddr);
+               rt_neigh_valid(rt->dst.neighbour) && !own.contain(iph->daddr, iph->saddr);
     }
     /// The entry of a packet's flow, if there is one.
     rtable* cached(const iphdr* iph, uint32_t hash) const {
         return rt_cache_probe(shard, rt_make_key(iph->daddr, iph->saddr, dev->ifindex, 0, 0, iph->tos), hash);
     }
-    /// May the flow of a packet that has no entry get one?
-    [[gnu::always_inline]] bool admits(const iphdr* iph, uint32_t hash, rt_bucket& bucket,
-                                       uint32_t& chance) const {
-        return !full || !rt_thrifty(shard) || rt_admit(bucket, hash, iph->tos & INET_DSCP_MASK, now, chance);
-    }
+    /// Are entries, as many as there are now, for flows that pay?
+    bool thrifty() const { return full && rt_thrifty(shard); }
 };
 
 /// Counts of the packets of a burst.
@@ -144,8 +145,8 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
     rt_hash_shard* shard = rules.shard;
     softnet_data* sd = shard->sd;
     burst_counts counts;
-    uint32_t done = 0, chance = shard->admit_chance; // not written to memory for each packet
-    bool room = true;
+    uint32_t done = 0;
+    bool room = true, thrifty = rules.thrifty();
     for_each_bit(missed, [&](unsigned i) {
         gc.one_more();
         if (!rules.answers(rt[i], iph[i]))
@@ -165,8 +166,8 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
             dst_use_noref(&old->dst, rules.now);
             rt[i] = old;
             ++counts.renewed;
-        } else if (!rules.admits(iph[i], hash[i], bucket, chance)) {
-            ++counts.lent;
+        } else if (thrifty &&
+                   !rt_admit(bucket, hash[i], iph[i]->tos & INET_DSCP_MASK, rules.now, rules.chance)) {
             ++counts.unadmitted;
         } else if (!room || rt_chain_is_long(shard, hash[i])) {
             bucket.seen = seen;
@@ -174,16 +175,16 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
         } else if (rtable* entry = rt_enter_like(shard, rt[i], iph[i], hash[i], rules.dev->ifindex)) {
             rt[i] = entry;
             ++counts.entered;
+            thrifty = rules.thrifty();
         } else if (rules.lends) {
-            bucket.seen = seen;
-            ++counts.lent; // which is what the full rules would end with
+            bucket.seen = seen; // lent, which is what the full rules would end with
         } else {
             room = false;
             return;
         }
         done |= 1u << i;
     });
-    shard->admit_chance = chance;
+    counts.lent = unsigned(std::popcount(done)) - counts.found - counts.renewed - counts.entered;
     counts.add_to(sd);
     return done;
 }
