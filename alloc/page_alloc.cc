@@ -10,11 +10,12 @@
 // are large and keep free slabs of their own).
 //
 // Invariants (page_alloc_is_valid): a block in free list `o` starts at a multiple of 2^o pages, its
-// state byte is STATE_FREE | o, no two buddies of one order are both free, and the sum over all
+// state byte is STATE_FREE | o, no two buddies of one order are both in such a list, and the sum over all
 // lists of a zone is its `free`; a block never crosses into another node's part.
 #include "alloc/page_alloc.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <iterator>
@@ -32,17 +33,23 @@ constinit mem_range mem;
 namespace {
 
 constexpr std::uint8_t STATE_GIVEN_BACK = 0x40; // free and its memory is with the system
-constexpr std::uint8_t STATE_ORDER = 0x3f;
+constexpr std::uint8_t STATE_READY = 0x20;      // free, in a zone's list of those
+constexpr std::uint8_t STATE_ORDER = 0x1f;
+constexpr unsigned READY_ORDER = 9; // 2 MiB
 constexpr std::size_t MAX_BLOCK = std::size_t{1} << (MAX_ORDER - 1);
 constexpr std::size_t RESERVE_MAX = 256; // pages
 
 // The pages of one node: the part [start, end) of the range, populated from its start.
 struct zone {
     page_list free_area[MAX_ORDER];
+    // Free blocks of READY_ORDER whose memory is there. Apart: in free_area they would merge with others, and say so
+    // of those, too.
+    page_list ready;
     std::size_t start = 0;
     std::size_t end = 0;
     std::size_t populated = 0; // first page that is not usable yet
-    std::size_t free = 0;      // pages in free_area[]
+    std::size_t free = 0;      // pages in free_area[] and ready, and on their way there
+    std::size_t faulting = 0;  // of these, pages that are being made ready
     std::size_t given_back = 0;
     std::size_t limit = 0; // pages; 0: none of its own
 };
@@ -57,7 +64,12 @@ struct {
     std::size_t limit = 0;      // pages; 0: npages
     bool started = false;       // range reserved
     bool failed = false;        // nothing could be reserved
+    std::size_t ready_goal = 0; // blocks that a zone should have ready; 0: nobody makes any
 } constinit pages;
+
+// Whether the thread that makes blocks ready has to do.
+enum : std::uint32_t { READY_NONE = 0, READY_WANTED = 1, READY_STOP = 2 };
+constinit std::atomic<std::uint32_t> ready_call{READY_NONE};
 
 zone& zone_of(std::size_t pfn) {
     return zones[std::min<std::size_t>(pfn / pages.node_pages, std::size_t(nr_node_ids()) - 1)];
@@ -195,26 +207,64 @@ bool watermark_ok(gfp_t gfp, std::size_t n) {
     return populated_pages() - sum(&zone::free) + n + reserve <= limit;
 }
 
+void ready_add(zone& z, std::size_t pfn) {
+    state_of(pfn) = detail::STATE_FREE | STATE_READY | READY_ORDER;
+    z.ready.add(page_at(pfn));
+    z.free += std::size_t{1} << READY_ORDER;
+}
+
+// The first block that is ready, out of its list.
+std::size_t ready_take(zone& z) {
+    const std::size_t pfn = page_to_pfn(z.ready.first);
+    z.ready.del(z.ready.first);
+    z.free -= std::size_t{1} << READY_ORDER;
+    return pfn;
+}
+
+// They become free blocks like others.
+void ready_release(zone& z) {
+    while (!z.ready.empty())
+        free_one_page(ready_take(z), READY_ORDER, false);
+}
+
+// A free block of `order` out of the lists; false when there is none.
+bool take_block(zone& z, unsigned order, std::size_t* pfn) {
+    unsigned o = order;
+    while (o < MAX_ORDER && z.free_area[o].empty())
+        ++o;
+    const bool found = o < MAX_ORDER;
+    if (found)
+        *pfn = page_to_pfn(z.free_area[o].first);
+    if (order <= READY_ORDER && (!found || (state_of(*pfn) & STATE_GIVEN_BACK))) {
+        const bool ready = !z.ready.empty();
+        if (ready)
+            expand(*pfn = ready_take(z), READY_ORDER, order, false);
+        if (pages.ready_goal && z.ready.count * 2 <= pages.ready_goal)
+            ready_call.fetch_or(READY_WANTED, std::memory_order_relaxed);
+        if (ready)
+            return true;
+    }
+    if (found)
+        expand(*pfn, o, order, free_area_del(*pfn, o));
+    return found;
+}
+
 // A block of one node. REQUIRES pages.lock and a range.
 page* rmqueue_node(int nid, unsigned order) {
     zone& z = zones[nid];
     const std::size_t n = std::size_t{1} << order;
     if (z.limit && z.populated - z.start - z.free + n > z.limit)
         return nullptr;
-    for (int pass = 0; pass < 2; ++pass) {
-        for (unsigned o = order; o < MAX_ORDER; ++o) {
-            if (z.free_area[o].empty())
-                continue;
-            page* p = z.free_area[o].first;
-            const std::size_t pfn = page_to_pfn(p);
-            expand(pfn, o, order, free_area_del(pfn, o));
-            std::memset(&state_of(pfn), static_cast<int>(order), n);
-            return p;
-        }
-        if (!zone_grow(nid, order))
-            break;
+    std::size_t pfn;
+    while (!take_block(z, order, &pfn)) {
+        if (zone_grow(nid, order))
+            continue;
+        if (z.ready.empty())
+            return nullptr;
+        ready_release(z); // merged they may do
     }
-    return nullptr;
+    std::memset(&state_of(pfn), static_cast<int>(order), n);
+    return page_at(pfn);
 }
 
 // A block from the free lists (mm/page_alloc.c: rmqueue): of node `*nid`, else (without
@@ -243,6 +293,8 @@ page* alloc_pages_node(int nid, gfp_t gfp, unsigned order) {
         return nullptr;
     const int wanted = nid;
     page* p = rmqueue(&nid, gfp, order);
+    if (ready_call.load(std::memory_order_relaxed) == READY_WANTED)
+        ready_call.notify_one(); // a system call only while the thread sleeps
     if (!p && (gfp & __GFP_DIRECT_RECLAIM) && !(gfp & __GFP_NORETRY) && try_to_free_pages(order))
         p = rmqueue(&(nid = wanted), gfp, order);
     if (!p)
@@ -273,6 +325,9 @@ std::size_t page_alloc_trim(std::size_t keep_bytes) {
     const std::size_t keep = keep_bytes >> PAGE_SHIFT;
     std::size_t trimmed = 0;
     const spin_guard guard(pages.lock);
+    if (keep < sum(&zone::free) - sum(&zone::given_back))
+        for (int nid = 0; nid < nr_node_ids(); ++nid)
+            ready_release(zones[nid]);
     std::size_t kept = sum(&zone::free) - sum(&zone::given_back);
     for (unsigned o = MAX_ORDER; o-- > detail::GRANULE_ORDER;) {
         for (int nid = 0; nid < nr_node_ids(); ++nid) {
@@ -299,6 +354,91 @@ std::size_t page_give_back(void* addr, std::size_t bytes) {
 bool page_alloc_started() {
     const spin_guard guard(pages.lock);
     return pages.started;
+}
+
+namespace {
+
+// A free block of READY_ORDER whose memory is with the system, for whoever has it faulted in; false when there is
+// no use in that, or none.
+bool take_for_ready(int nid, std::size_t* pfn) {
+    zone& z = zones[nid];
+    const std::size_t n = std::size_t{1} << READY_ORDER;
+    if (!watermark_ok(GFP_KERNEL, n + (z.ready.count << READY_ORDER)) ||
+        (z.limit && z.populated - z.start - z.free + n > z.limit))
+        return false;
+    for (int pass = 0; pass < 2; ++pass) {
+        for (unsigned o = READY_ORDER; o < MAX_ORDER; ++o)
+            for (page* p = z.free_area[o].first; p; p = p->next) {
+                *pfn = page_to_pfn(p);
+                if (!(state_of(*pfn) & STATE_GIVEN_BACK))
+                    continue;
+                expand(*pfn, o, READY_ORDER, free_area_del(*pfn, o));
+                std::memset(&state_of(*pfn), READY_ORDER, n);
+                z.free += n;
+                z.faulting += n;
+                return true;
+            }
+        if (pass == 0 && !zone_grow(nid, READY_ORDER))
+            return false;
+    }
+    return false;
+}
+
+// One block more; false: as many as there should be, or no more to be had.
+bool make_one_ready(int nid, std::size_t blocks) {
+    std::size_t pfn;
+    {
+        const spin_guard guard(pages.lock);
+        if (zones[nid].ready.count >= blocks || !take_for_ready(nid, &pfn))
+            return false;
+    }
+    void* addr = detail::mem.base + (pfn << PAGE_SHIFT);
+    const bool there = pages.source->fault_in(pages.source, addr, PAGE_SIZE << READY_ORDER) == 0;
+    const spin_guard guard(pages.lock);
+    zones[nid].free -= std::size_t{1} << READY_ORDER;
+    zones[nid].faulting -= std::size_t{1} << READY_ORDER;
+    if (there)
+        ready_add(zones[nid], pfn);
+    else
+        free_one_page(pfn, READY_ORDER, true);
+    return there;
+}
+
+} // namespace
+
+void pages_ready_start() {
+    const spin_guard guard(pages.lock);
+    pages.ready_goal = 1;
+    ready_call = READY_NONE;
+}
+
+void pages_ready_stop() {
+    {
+        const spin_guard guard(pages.lock);
+        pages.ready_goal = 0;
+        for (int nid = 0; nid < nr_node_ids(); ++nid)
+            ready_release(zones[nid]);
+    }
+    ready_call.fetch_or(READY_STOP);
+    ready_call.notify_one();
+}
+
+bool pages_ready_wait() {
+    ready_call.wait(READY_NONE);
+    return !(ready_call.fetch_and(std::uint32_t(~READY_WANTED)) & READY_STOP);
+}
+
+void pages_make_ready(std::size_t blocks) {
+    {
+        const spin_guard guard(pages.lock);
+        if (!pages.started || !pages.source->fault_in)
+            return;
+        if (pages.ready_goal)
+            pages.ready_goal = blocks;
+    }
+    for (int nid = 0; nid < nr_node_ids(); ++nid)
+        while (make_one_ready(nid, blocks))
+            ;
 }
 
 int set_page_source(page_source* source) {
@@ -330,6 +470,7 @@ page_alloc_stats page_alloc_get_stats(int nid) {
         s.populated += z.populated - z.start;
         s.free += z.free;
         s.given_back += z.given_back;
+        s.ready += z.ready.count << READY_ORDER;
         for (unsigned o = 0; o < MAX_ORDER; ++o)
             s.free_blocks[o] += z.free_area[o].count;
     }
@@ -401,8 +542,13 @@ const char* check_zone(const zone& z) {
         if (!wrong && count != z.free_area[o].count)
             wrong = "length of a free list";
     }
+    for (const page* p = z.ready.first; p && !wrong; p = p->next) {
+        if (state_of(page_to_pfn(p)) != (detail::STATE_FREE | STATE_READY | READY_ORDER))
+            wrong = "a ready block's state byte does not say so";
+        free += std::size_t{1} << READY_ORDER;
+    }
     const std::size_t walked_free = wrong ? 0 : walk_zone(z, &wrong);
-    if (!wrong && (free != z.free || walked_free != z.free))
+    if (!wrong && (free + z.faulting != z.free || walked_free + z.faulting != z.free))
         wrong = "free pages do not add up";
     if (!wrong && given_back != z.given_back)
         wrong = "given back pages do not add up";

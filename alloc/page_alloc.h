@@ -71,6 +71,9 @@ struct page_source {
     /// Give the memory (not the addresses) back: contents may be lost, the next touch gets memory
     /// again. May do nothing; returns the bytes given back.
     std::size_t (*give_back)(page_source* self, void* addr, std::size_t bytes, int nid);
+    /// Have memory behind [addr, addr+bytes), which is populated and in nobody's use: contents may change. Called
+    /// without the lock, by any thread. 0 or -errno. NULL: it is there as soon as it is populated.
+    int (*fault_in)(page_source* self, void* addr, std::size_t bytes);
     std::size_t reserve_bytes; ///< how much to reserve at first try
     unsigned chunk_order;      ///< memory is populated in blocks of this order at least
 };
@@ -100,6 +103,7 @@ struct page_alloc_stats {
     std::size_t populated;              ///< pages ever made usable
     std::size_t free;                   ///< pages in the free lists
     std::size_t given_back;             ///< pages of these whose memory is with the system
+    std::size_t ready;                  ///< pages of these that a page_ahead has had faulted in
     std::size_t limit;                  ///< upper bound in force
     std::size_t free_blocks[MAX_ORDER]; ///< blocks in each free list
     const char* source;                 ///< name of the page source

@@ -58,11 +58,25 @@ std::size_t anon_give_back(page_source*, void* addr, std::size_t bytes, int) {
     return madvise(addr, bytes, MADV_DONTNEED) == 0 ? bytes : 0;
 }
 
+// Where the kernel has no MADV_POPULATE_WRITE (before 5.14), a byte of each page is written.
+int fault_in(page_source*, void* addr, std::size_t bytes) {
+    constexpr int POPULATE_WRITE = 23;
+    if (madvise(addr, bytes, POPULATE_WRITE) == 0)
+        return 0;
+    if (errno != EINVAL)
+        return -errno;
+    auto* at = static_cast<volatile char*>(addr);
+    for (std::size_t i = 0; i < bytes; i += PAGE_SIZE)
+        at[i] = 0;
+    return 0;
+}
+
 page_source anonymous = {
     .name = "anonymous",
     .reserve = anon_reserve,
     .populate = anon_populate,
     .give_back = anon_give_back,
+    .fault_in = fault_in,
     .reserve_bytes = 64 * GiB,
     .chunk_order = 10,
 };
@@ -102,6 +116,7 @@ page_source hugetlb = {
     .reserve = anon_reserve,
     .populate = huge_populate,
     .give_back = huge_give_back,
+    .fault_in = fault_in,
     .reserve_bytes = 64 * GiB,
     .chunk_order = 9,
 };

@@ -146,6 +146,13 @@ struct cache_alias {
 void* reserve_metadata(std::size_t bytes);
 bool page_alloc_started();
 std::size_t page_give_back(void* addr, std::size_t bytes);
+// For page_ahead: free blocks of 2 MiB whose memory is there. Between start and stop allocations take those rather than
+// memory that has to be faulted in, and wake the thread in wait when fewer than half are left of as many as
+// make_ready was asked for last. make_ready ends early where the source has no memory, or cannot say (no fault_in).
+void pages_ready_start();
+void pages_ready_stop();
+bool pages_ready_wait(); // false: stop
+void pages_make_ready(std::size_t blocks);
 // Calls fn for each slab of a cache, whatever list it is on, under the page allocator's lock.
 // REQUIRES that no other thread makes slabs of this cache or gives them back.
 void for_each_slab(const kmem_cache* cache, void (*fn)(page* slab, void* arg), void* arg);

@@ -155,6 +155,7 @@ tl::expected<port*, std::string> router_add_ring_port(router& r, const std::stri
 }
 
 void router_start(router& r) {
+    r.ahead = std::make_unique<page_ahead>();
     for (size_t i = 0; i < r.workers.size(); ++i) {
         worker& w = *r.workers[i];
         w.poll = r.poll;
@@ -174,6 +175,7 @@ void router_stop(router& r) {
     for (std::thread& t : r.threads)
         t.join();
     r.threads.clear();
+    r.ahead.reset();
     r.running = false;
 }
 

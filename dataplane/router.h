@@ -14,6 +14,7 @@
 
 #include <tl/expected.hpp>
 
+#include "alloc/page_ahead.h"
 #include "dataplane/port/port.h"
 #include "dataplane/worker/worker.h"
 
@@ -47,6 +48,7 @@ struct router {
     std::vector<std::unique_ptr<port>> ports;
     std::vector<std::unique_ptr<worker>> workers;
     std::vector<std::thread> threads;
+    std::unique_ptr<page_ahead> ahead; ///< while the workers' threads run: new memory is no matter of theirs
     bool running = false;
     std::map<std::string, size_t> slabs_before; ///< objects per cache when it was made
     bool poll = false;        ///< workers never sleep

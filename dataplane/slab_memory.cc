@@ -31,6 +31,7 @@ page_source dpdk = {
     .reserve = zone_reserve,
     .populate = zone_populate,
     .give_back = zone_give_back,
+    .fault_in = nullptr,
     .reserve_bytes = size_t{1} << 30,
     .chunk_order = 10,
 };

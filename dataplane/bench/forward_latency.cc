@@ -20,6 +20,7 @@
 #include <rte_pause.h>
 #include <rte_ring.h>
 
+#include "alloc/page_ahead.h"
 #include "dataplane/bench/forward_trial.h"
 #include "dataplane/control/control.h"
 #include "neigh/packet_work.h"
@@ -323,6 +324,7 @@ void run_forward_latency(const forward_job& given, child_result& out) {
     run_on(cpus.others);
     route_churn churning(n, job);
     {
+        const page_ahead ahead; // as beside a running router's workers
         ring_bed bed(f, job, cpus);
         std::atomic<bool> done{false};
         std::thread generator([&] {

@@ -5,12 +5,20 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <map>
+#include <mutex>
+#include <optional>
 #include <random>
+#include <set>
+#include <thread>
+#include <vector>
 
 #include "alloc/failslab.h"
+#include "alloc/page_ahead.h"
 
 namespace slabfwd {
 namespace {
@@ -33,6 +41,26 @@ struct counting_source : page_source {
             static_cast<counting_source*>(self)->returned += n;
             return n;
         };
+        fault_in = [](page_source* self, void* addr, std::size_t bytes) {
+            auto* me = static_cast<counting_source*>(self);
+            {
+                const std::lock_guard guard(me->lock);
+                me->faulted_at.insert(addr);
+            }
+            ++me->faulted;
+            return me->no_memory ? -ENOMEM
+                                 : anonymous_page_source()->fault_in(anonymous_page_source(), addr, bytes);
+        };
+    }
+    std::atomic<unsigned> faulted{0};
+    std::atomic<bool> no_memory{false};
+    std::mutex lock;
+    std::set<void*> faulted_at;
+    // Lies the address in a block that was faulted in?
+    bool was_faulted_in(const page* p) {
+        const std::lock_guard guard(lock);
+        const auto a = reinterpret_cast<std::uintptr_t>(page_address(p));
+        return faulted_at.contains(reinterpret_cast<void*>(a & ~((PAGE_SIZE << 9) - 1)));
     }
 };
 counting_source source;
@@ -153,10 +181,110 @@ TEST(page_alloc, injected_failures) {
         __free_pages(p, 0);
 }
 
+// Waits until so many pages are ready.
+bool become_ready(std::size_t n) {
+    for (int ms = 0; ms < 20000 && page_alloc_get_stats().ready < n; ++ms)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return page_alloc_get_stats().ready >= n;
+}
+
+constexpr unsigned READY_ORDER = 9;
+constexpr std::size_t READY_PAGES = std::size_t{1} << READY_ORDER;
+
+TEST(page_ahead, has_blocks_ready_and_they_are_taken_first) {
+    page_alloc_trim();
+    EXPECT_EQ(page_alloc_get_stats().ready, 0u);
+    {
+        const page_ahead ahead, second; // one thread for both
+        page* first = alloc_pages(GFP_KERNEL, READY_ORDER);
+        ASSERT_NE(first, nullptr);
+        ASSERT_TRUE(become_ready(2 * READY_PAGES));
+        EXPECT_GE(source.faulted, 2u);
+        EXPECT_TRUE(valid());
+        EXPECT_EQ(used_pages(), READY_PAGES) << "what is ready is free";
+        EXPECT_FALSE(source.was_faulted_in(first));
+        page* p = alloc_pages(GFP_KERNEL, 4);
+        EXPECT_TRUE(source.was_faulted_in(p));
+        page* q = alloc_pages(GFP_KERNEL, 4); // the rest of that block
+        EXPECT_EQ(virt_to_pfn(page_address(q)) >> READY_ORDER, virt_to_pfn(page_address(p)) >> READY_ORDER);
+        std::memset(page_address(p), 1, PAGE_SIZE << 4);
+        EXPECT_TRUE(valid());
+        __free_pages(first, READY_ORDER);
+        __free_pages(p, 4);
+        __free_pages(q, 4);
+    }
+    EXPECT_EQ(page_alloc_get_stats().ready, 0u);
+    EXPECT_EQ(used_pages(), 0u);
+    EXPECT_TRUE(valid());
+}
+
+TEST(page_ahead, makes_more_ready_the_sooner_they_go) {
+    page_alloc_trim();
+    const page_ahead ahead;
+    std::vector<page*> got;
+    for (std::size_t goal = 2; goal <= 8; goal *= 2) {
+        do
+            got.push_back(alloc_pages(GFP_KERNEL, READY_ORDER));
+        while (page_alloc_get_stats().ready > goal / 4 * READY_PAGES); // half of the goal before
+        EXPECT_TRUE(become_ready(goal * READY_PAGES)) << goal;
+    }
+    for (page* p : got)
+        __free_pages(p, READY_ORDER);
+    page_alloc_trim();
+    EXPECT_TRUE(valid());
+}
+
+TEST(page_ahead, without_memory_or_within_a_limit_all_is_as_without_it) {
+    page_alloc_trim();
+    const std::size_t limit = std::size_t{16} << 20;
+    page_alloc_set_limit(limit);
+    for (bool no_memory : {true, false}) {
+        source.no_memory = no_memory;
+        const unsigned before = source.faulted;
+        const page_ahead ahead;
+        std::vector<page*> got;
+        while (page* p = alloc_pages(GFP_NOWAIT | __GFP_MEMALLOC, 2)) {
+            got.push_back(p);
+            if (got.size() == 1)
+                for (int ms = 0; ms < 20000 && source.faulted == before; ++ms)
+                    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        EXPECT_GT(source.faulted, before);
+        EXPECT_EQ(got.size(), limit / PAGE_SIZE / 4);
+        for (page* p : got)
+            __free_pages(p, 2);
+        page_alloc_trim();
+    }
+    page_alloc_set_limit(0);
+    EXPECT_EQ(used_pages(), 0u);
+    EXPECT_TRUE(valid());
+}
+
+// A block of the largest order wants the ready ones' memory when the range is full: they merge.
+TEST(page_ahead, what_is_ready_makes_room_for_large_blocks) {
+    page_alloc_trim();
+    const page_ahead ahead;
+    __free_pages(alloc_pages(GFP_KERNEL, READY_ORDER), READY_ORDER);
+    page* one = alloc_pages(GFP_KERNEL, READY_ORDER);
+    ASSERT_TRUE(become_ready(READY_PAGES));
+    __free_pages(one, READY_ORDER);
+    std::vector<page*> got;
+    while (page* p = alloc_pages(GFP_NOWAIT, MAX_ORDER - 1))
+        got.push_back(p);
+    EXPECT_EQ(got.size(), page_alloc_get_stats().reserved >> (MAX_ORDER - 1));
+    for (page* p : got)
+        __free_pages(p, MAX_ORDER - 1);
+    page_alloc_trim();
+    EXPECT_TRUE(valid());
+}
+
 // The model: address ranges that are out. No two overlap, contents stay.
 class buddy_random : public ::testing::TestWithParam<unsigned> {};
 
 TEST_P(buddy_random, against_model) {
+    std::optional<page_ahead> ahead; // beside every other one
+    if (GetParam() % 2)
+        ahead.emplace();
     std::mt19937 rng(GetParam());
     std::map<std::byte*, std::pair<page*, unsigned>> live;
     const auto range_free = [&](std::byte* from, std::byte* to) {
