@@ -255,7 +255,7 @@ page* rmqueue_node(int nid, unsigned order) {
     const std::size_t n = std::size_t{1} << order;
     if (z.limit && z.populated - z.start - z.free + n > z.limit)
         return nullptr;
-    std::size_t pfn;
+    std::size_t pfn = 0;
     while (!take_block(z, order, &pfn)) {
         if (zone_grow(nid, order))
             continue;
@@ -386,7 +386,7 @@ bool take_for_ready(int nid, std::size_t* pfn) {
 
 // One block more; false: as many as there should be, or no more to be had.
 bool make_one_ready(int nid, std::size_t blocks) {
-    std::size_t pfn;
+    std::size_t pfn = 0;
     {
         const spin_guard guard(pages.lock);
         if (zones[nid].ready.count >= blocks || !take_for_ready(nid, &pfn))

@@ -170,6 +170,13 @@ int bench_alloc_main(int argc, char** argv) {
         return *status;
     if (o.list)
         return list_names();
+    std::vector<std::string> peers, workloads;
+    for (const alloc_peer& p : alloc_peers())
+        peers.push_back(p.column.name);
+    for (const alloc_workload& w : alloc_workloads())
+        workloads.push_back(w.name);
+    if (const auto status = refuse_unknown_names(o, peers, workloads))
+        return *status;
     restart_with_tunables(argc, argv, hugepages);
     tsc_ghz(); // once, for all children
 

@@ -268,18 +268,16 @@ int bench_fib_main(int argc, char** argv) {
     std::vector<bench_peer> columns;
     for (const fib_peer& p : fib_peers())
         columns.push_back(p.column);
-    if (o.list) {
-        for (const bench_peer& p : columns)
-            std::puts(p.name.c_str());
-        return 0;
-    }
+    const std::vector<std::string> workloads = {"table", "changes"};
     std::vector<std::string> names;
     for (const bench_peer& p : columns)
         names.push_back(p.name);
-    if (const std::string none = unmatched_name("--peer", o.peers, names); !none.empty()) {
-        std::fprintf(stderr, "slabfwd bench: %s\n", none.c_str());
-        return 2;
+    if (o.list) {
+        fmt::print("peers:\n  {}\nworkloads:\n  {}\n", fmt::join(names, "\n  "), fmt::join(workloads, "\n  "));
+        return 0;
     }
+    if (const auto status = refuse_unknown_names(o, names, workloads))
+        return *status;
     auto routes = read_prefixes(from);
     if (!routes) {
         std::fprintf(stderr, "slabfwd bench: --routes: %s\n", routes.error().c_str());
@@ -310,7 +308,7 @@ int bench_fib_main(int argc, char** argv) {
     std::set<std::string> said;
     for (unsigned turn = 0; turn < o.turns; ++turn)
         for (const fib_peer& p : fib_peers()) {
-            if (!name_matches(o.peers, p.column.name))
+            if (!name_matches(o.peers, p.column.name) || !name_matches(o.workloads, "table"))
                 continue;
             const child_result r = run_in_child(
                 [&](child_result& out) {
@@ -326,7 +324,7 @@ int bench_fib_main(int argc, char** argv) {
             for (const auto& [metric, value] : r.samples)
                 result.add(workload, p.column.name, metric, value);
         }
-    if (name_matches(o.peers, "slabfwd")) {
+    if (name_matches(o.peers, "slabfwd") && name_matches(o.workloads, "changes")) {
         const child_result r =
             run_in_child([&](child_result& out) { run_fib_changes(job, out); }, 300);
         if (!r.error.empty() || !r.skipped.empty())

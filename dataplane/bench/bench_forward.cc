@@ -335,6 +335,11 @@ int bench_forward_main(int argc, char** argv) {
     auto all = workloads(s);
     if (!all)
         return fail(all.error(), 2);
+    std::vector<std::string> names;
+    for (const workload& w : *all)
+        names.push_back(w.name);
+    if (const auto status = refuse_unknown_names(s.common, {PEER}, names))
+        return *status;
     std::vector<workload> todo;
     for (workload& w : *all)
         if (name_matches(s.common.workloads, w.name))

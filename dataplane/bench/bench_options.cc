@@ -51,12 +51,20 @@ bool name_matches(const std::vector<std::string>& patterns, const std::string& n
     return patterns.empty();
 }
 
-std::string unmatched_name(const char* option, const std::vector<std::string>& patterns,
-                           const std::vector<std::string>& names) {
-    for (const std::string& p : patterns)
-        if (std::ranges::none_of(names, [&](const std::string& n) { return name_matches({p}, n); }))
-            return fmt::format("{} {}: there is none of that name; {}", option, p,
-                               fmt::join(names, ", "));
+std::optional<int> refuse_unknown_names(const bench_options& o, const std::vector<std::string>& peers,
+                                        const std::vector<std::string>& workloads) {
+    const auto unknown = [](const char* option, const std::vector<std::string>& patterns,
+                            const std::vector<std::string>& names) {
+        for (const std::string& p : patterns)
+            if (std::ranges::none_of(names, [&](const std::string& n) { return name_matches({p}, n); })) {
+                fmt::print(stderr, "slabfwd bench: {} {}: there is none of that name; {}\n", option, p,
+                           fmt::join(names, ", "));
+                return true;
+            }
+        return false;
+    };
+    if (unknown("--peer", o.peers, peers) || unknown("--workload", o.workloads, workloads))
+        return 2;
     return {};
 }
 

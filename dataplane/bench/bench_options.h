@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The options that every `slabfwd bench NAME` takes.
-// Door: parse_bench_options(), name_matches(). Threads: one.
+// Door: parse_bench_options(), name_matches(), refuse_unknown_names(). Threads: one.
 #pragma once
 
 #include <optional>
@@ -30,10 +30,9 @@ std::optional<int> parse_bench_options(CLI::App& app, int argc, char** argv);
 
 /// Does one of the patterns (shell wildcards; a plain word matches anywhere) match? With none: yes.
 bool name_matches(const std::vector<std::string>& patterns, const std::string& name);
-/// A sentence about the first of an option's patterns that matches none of `names`; empty: there is
-/// none.
-std::string unmatched_name(const char* option, const std::vector<std::string>& patterns,
-                           const std::vector<std::string>& names);
+/// An exit status when a pattern of --peer or --workload matches none of these names (which was said on stderr).
+std::optional<int> refuse_unknown_names(const bench_options& o, const std::vector<std::string>& peers,
+                                        const std::vector<std::string>& workloads);
 
 /// Writes a file; the error is a sentence.
 std::string write_text_file(const std::string& path, const std::string& text);

@@ -446,13 +446,8 @@ int bench_route_cache_main(int argc, char** argv) {
     }
     for (const workload& w : workloads(s))
         workload_names.push_back(w.name);
-    for (const std::string& why :
-         {unmatched_name("--peer", s.common.peers, peer_names),
-          unmatched_name("--workload", s.common.workloads, workload_names)})
-        if (!why.empty()) {
-            std::fprintf(stderr, "slabfwd bench: %s\n", why.c_str());
-            return 2;
-        }
+    if (const auto status = refuse_unknown_names(s.common, peer_names, workload_names))
+        return *status;
     bench_report report("route-cache", route_cache_metrics(), columns);
     curves drawn;
     std::map<std::string, unsigned> said;

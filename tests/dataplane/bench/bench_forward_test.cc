@@ -415,6 +415,8 @@ TEST(BenchForward, WrongOptionsAreRefused) {
     EXPECT_EQ(bench({"--ring", "100"}), 2);
     EXPECT_EQ(bench({"--cores", "x"}), 2);
     EXPECT_EQ(bench({"--port", "p0=net_null0"}), 2);
+    EXPECT_EQ(bench({"--workload", "nosuch"}), 2);
+    EXPECT_EQ(bench({"--peer", "nosuch"}), 2);
     EXPECT_EQ(bench({"--list", "--rules", "sweep"}), 0);
 }
 

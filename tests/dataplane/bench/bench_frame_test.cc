@@ -199,5 +199,25 @@ TEST(Options, WrongWordsAreRefused) {
     }
 }
 
+TEST(Options, NamesThatAreNoneAreRefused) {
+    const std::vector<std::string> peers = {"slab", "malloc"}, workloads = {"pair/192"};
+    bench_options o;
+    EXPECT_EQ(refuse_unknown_names(o, peers, workloads), std::nullopt);
+    o.peers = {"slab", "mall*"};
+    o.workloads = {"pair"};
+    EXPECT_EQ(refuse_unknown_names(o, peers, workloads), std::nullopt);
+    o.peers.push_back("nosuch");
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(refuse_unknown_names(o, peers, workloads), 2);
+    EXPECT_EQ(testing::internal::GetCapturedStderr(),
+              "slabfwd bench: --peer nosuch: there is none of that name; slab, malloc\n");
+    o.peers.clear();
+    o.workloads = {"gc"};
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(refuse_unknown_names(o, peers, workloads), 2);
+    EXPECT_EQ(testing::internal::GetCapturedStderr(),
+              "slabfwd bench: --workload gc: there is none of that name; pair/192\n");
+}
+
 } // namespace
 } // namespace slabfwd
