@@ -385,11 +385,11 @@ bool take_for_ready(int nid, std::size_t* pfn) {
 }
 
 // One block more; false: as many as there should be, or no more to be had.
-bool make_one_ready(int nid, std::size_t blocks) {
+bool make_one_ready(int nid) {
     std::size_t pfn = 0;
     {
         const spin_guard guard(pages.lock);
-        if (zones[nid].ready.count >= blocks || !take_for_ready(nid, &pfn))
+        if (zones[nid].ready.count >= pages.ready_goal || !take_for_ready(nid, &pfn))
             return false;
     }
     void* addr = detail::mem.base + (pfn << PAGE_SHIFT);
@@ -397,10 +397,10 @@ bool make_one_ready(int nid, std::size_t blocks) {
     const spin_guard guard(pages.lock);
     zones[nid].free -= std::size_t{1} << READY_ORDER;
     zones[nid].faulting -= std::size_t{1} << READY_ORDER;
-    if (there)
+    if (there && pages.ready_goal)
         ready_add(zones[nid], pfn);
     else
-        free_one_page(pfn, READY_ORDER, true);
+        free_one_page(pfn, READY_ORDER, !there);
     return there;
 }
 
@@ -437,7 +437,7 @@ void pages_make_ready(std::size_t blocks) {
             pages.ready_goal = blocks;
     }
     for (int nid = 0; nid < nr_node_ids(); ++nid)
-        while (make_one_ready(nid, blocks))
+        while (make_one_ready(nid))
             ;
 }
 
