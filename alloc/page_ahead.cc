@@ -2,8 +2,8 @@
 //
 // page_ahead.cc - the thread that has pages ready. See page_ahead.h.
 //
-// It sleeps until an allocation has found fewer blocks ready than half as many as there should be
-// (pages_ready_wanted), and then makes ready as many as there should be. Threads: its own, and its owner's.
+// It sleeps until an allocation has left no more than half of the blocks that should be ready, and then makes ready
+// as many as there should be. Threads: its own, and those that make and destroy a page_ahead.
 #include "alloc/page_ahead.h"
 
 #include <algorithm>

@@ -11,7 +11,8 @@
 //
 // Invariants (page_alloc_is_valid): a block in free list `o` starts at a multiple of 2^o pages, its
 // state byte is STATE_FREE | o, no two buddies of one order are both in such a list, and the sum over all
-// lists of a zone is its `free`; a block never crosses into another node's part.
+// lists of a zone, that of ready blocks too, is its `free` less `faulting`; a block never crosses into
+// another node's part.
 #include "alloc/page_alloc.h"
 
 #include <algorithm>
@@ -207,6 +208,11 @@ bool watermark_ok(gfp_t gfp, std::size_t n) {
     return populated_pages() - sum(&zone::free) + n + reserve <= limit;
 }
 
+// The same for the bound that a node has of its own.
+bool zone_watermark_ok(const zone& z, std::size_t n) {
+    return !z.limit || z.populated - z.start - z.free + n <= z.limit;
+}
+
 void ready_add(zone& z, std::size_t pfn) {
     state_of(pfn) = detail::STATE_FREE | STATE_READY | READY_ORDER;
     z.ready.add(page_at(pfn));
@@ -239,7 +245,7 @@ bool take_block(zone& z, unsigned order, std::size_t* pfn) {
         const bool ready = !z.ready.empty();
         if (ready)
             expand(*pfn = ready_take(z), READY_ORDER, order, false);
-        if (pages.ready_goal && z.ready.count * 2 <= pages.ready_goal)
+        if (pages.ready_goal && pages.source->fault_in && z.ready.count * 2 <= pages.ready_goal)
             ready_call.fetch_or(READY_WANTED, std::memory_order_relaxed);
         if (ready)
             return true;
@@ -253,7 +259,7 @@ bool take_block(zone& z, unsigned order, std::size_t* pfn) {
 page* rmqueue_node(int nid, unsigned order) {
     zone& z = zones[nid];
     const std::size_t n = std::size_t{1} << order;
-    if (z.limit && z.populated - z.start - z.free + n > z.limit)
+    if (!zone_watermark_ok(z, n))
         return nullptr;
     std::size_t pfn = 0;
     while (!take_block(z, order, &pfn)) {
@@ -363,8 +369,8 @@ namespace {
 bool take_for_ready(int nid, std::size_t* pfn) {
     zone& z = zones[nid];
     const std::size_t n = std::size_t{1} << READY_ORDER;
-    if (!watermark_ok(GFP_KERNEL, n + (z.ready.count << READY_ORDER)) ||
-        (z.limit && z.populated - z.start - z.free + n > z.limit))
+    const std::size_t there = n + (z.ready.count << READY_ORDER); // with this one
+    if (!watermark_ok(GFP_KERNEL, there) || !zone_watermark_ok(z, there))
         return false;
     for (int pass = 0; pass < 2; ++pass) {
         for (unsigned o = READY_ORDER; o < MAX_ORDER; ++o)
@@ -431,8 +437,6 @@ bool pages_ready_wait() {
 void pages_make_ready(std::size_t blocks) {
     {
         const spin_guard guard(pages.lock);
-        if (!pages.started || !pages.source->fault_in)
-            return;
         if (pages.ready_goal)
             pages.ready_goal = blocks;
     }

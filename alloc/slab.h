@@ -147,8 +147,8 @@ void* reserve_metadata(std::size_t bytes);
 bool page_alloc_started();
 std::size_t page_give_back(void* addr, std::size_t bytes);
 // For page_ahead: free blocks of 2 MiB whose memory is there. Between start and stop allocations take those rather than
-// memory that has to be faulted in, and wake the thread in wait when fewer than half are left of as many as
-// make_ready was asked for last. make_ready ends early where the source has no memory, or cannot say (no fault_in).
+// memory that has to be faulted in, and wake the thread in wait when no more than half are left of as many as
+// make_ready was asked for last. make_ready ends early where the source has no memory.
 void pages_ready_start();
 void pages_ready_stop();
 bool pages_ready_wait(); // false: stop

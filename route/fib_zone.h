@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The zones of a table: a hash of nodes per prefix length, grown with its contents. Used by
-// fib_hash.cc and fib_dump.cc only; rules of RCU in fib_lookup.h. Origin: net/ipv4/fib_hash.c
+// the tables' own files and by route_list.cc, which asks for this host's addresses; rules of RCU in fib_lookup.h. Origin: net/ipv4/fib_hash.c
 // (2.6.32): fn_new_zone, fn_rehash_zone, fib_find_node.
 #pragma once
 

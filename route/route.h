@@ -140,15 +140,14 @@ struct rt_bucket {
     [[gnu::always_inline]] rtable* head() const {
         return reinterpret_cast<rtable*>(chain & ~uint64_t(LONG));
     }
-    /// Bit 0: both marks of the hash's kind are there.
-    [[gnu::always_inline]] uint32_t marked(uint32_t hash) const {
+    /// Both marks of the hash's kind are there.
+    [[gnu::always_inline]] bool may_have(uint32_t hash) const {
         const uint16_t kind = kind_of(hash);
         return marks >> (kind & 31) & marks >> (kind >> 5) & 1;
     }
-    [[gnu::always_inline]] bool may_have(uint32_t hash) const { return marked(hash); }
     /// Where to begin the search for a flow; null: it is not here. Without a branch.
     [[gnu::always_inline]] rtable* first_for(uint32_t hash) const {
-        return reinterpret_cast<rtable*>(chain & ~uint64_t(LONG) & -uint64_t(marked(hash)));
+        return reinterpret_cast<rtable*>(chain & ~uint64_t(LONG) & -uint64_t(may_have(hash)));
     }
     unsigned length() const { return unsigned(chain & LONG); }
     void set(rtable* head, unsigned length) {

@@ -174,7 +174,7 @@ constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
 /// branch: in a flood each would be a guess.
 [[gnu::always_inline]] inline bool rt_admit(rt_bucket& bucket, uint32_t hash, uint8_t dscp, jiffies_t now,
                                             uint32_t chance) {
-    constexpr unsigned SHIFT = 3; // the time in units of 8 jiffies: unambiguous for half an hour
+    constexpr unsigned SHIFT = 3; // the time in units of 8 jiffies, odd ones: unambiguous for half an hour
     constexpr uint32_t RT_ADMIT_STAYS = 4;
     const auto time = uint16_t(now >> SHIFT | 1); // never 0: nor is the bucket's word, then
     const uint32_t tag = hash >> 16 ^ dscp, seen = bucket.seen;

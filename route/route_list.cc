@@ -41,6 +41,7 @@ struct own_addresses {
         used = ht->used;
         hashmask = ht->hashmask;
     }
+    /// By the bits of the zone's buckets, a line or a few, rather than by the buckets: few addresses get past them.
     [[gnu::always_inline]] bool may_be(be32_t a) const {
         const uint32_t h = fn_hashfn(32, a, hashmask);
         return READ_ONCE(used[h >> 6]) >> (h & 63) & 1;
@@ -58,17 +59,18 @@ struct burst_rules {
     unsigned cpu;
     uint32_t genid;
     jiffies_t now;
-    uint32_t chance;
+    uint32_t chance; ///< of rt_admit
     bool lends;  ///< what gets no entry uses the next hop's own (net.ipv4.route.admission)
     bool full;   ///< entries are for flows that pay, now or before the burst is through
     bool simple = false;          ///< nothing but the table decides; else what follows is not filled in
     const fib_lpm* lpm = nullptr; ///< null: a small table
-    own_addresses own;
+    own_addresses ours;
     unsigned longest_other = 0; ///< length of the local table's other prefixes
 
     burst_rules(softnet_data* sd, net_device* d)
         : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)), now(sd->jiffies),
-          chance(rt_admit_chance(shard)), lends(sd->nd_net->ipv4.rt.admission), full(lends && entries_over(sd->rt_shard, PACKET_BURST)) {
+          chance(rt_admit_chance(shard)), lends(sd->nd_net->ipv4.rt.admission),
+          full(lends && entries_over(shard, PACKET_BURST)) {
         const net& n = *sd->nd_net;
         const fib_net* fn = n.ipv4.fib;
         const in_device* in_dev = __in_dev_get_rcu(d);
@@ -81,7 +83,7 @@ struct burst_rules {
         const fn_zone* fz = rcu_dereference(fn->fib_local->tb_data.fn_zone_list);
         if (!fz || fz->fz_order != 32)
             return;
-        own = own_addresses(fz);
+        ours = own_addresses(fz);
         const fn_zone* other = rcu_dereference(fz->fz_next);
         longest_other = other ? unsigned(other->fz_order) : 0;
         lpm = rcu_dereference(fn->fib_main->tb_lpm);
@@ -114,7 +116,7 @@ struct burst_rules {
     /// May a packet use it?
     [[gnu::always_inline]] bool answers(const rtable* rt, const iphdr* iph) const {
         return rt && rt->rt_genid == genid && rt->plain() == 1 && rt->dst.dev != dev &&
-               rt_neigh_valid(rt->dst.neighbour) && !own.contain(iph->daddr, iph->saddr);
+               rt_neigh_valid(rt->dst.neighbour) && !ours.contain(iph->daddr, iph->saddr);
     }
     /// The entry of a packet's flow, if there is one.
     rtable* cached(const iphdr* iph, uint32_t hash) const {

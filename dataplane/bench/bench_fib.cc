@@ -268,21 +268,21 @@ int bench_fib_main(int argc, char** argv) {
     std::vector<bench_peer> columns;
     for (const fib_peer& p : fib_peers())
         columns.push_back(p.column);
-    const std::vector<std::string> workloads = {"table", "changes"};
     std::vector<std::string> names;
     for (const bench_peer& p : columns)
         names.push_back(p.name);
+    auto routes = read_prefixes(from);
+    if (!routes) {
+        std::fprintf(stderr, "slabfwd bench: --routes: %s\n", routes.error().c_str());
+        return 1;
+    }
+    const std::vector<std::string> workloads = {fmt::format("{} routes", routes->size()), "10,000 changes/s"};
     if (o.list) {
         fmt::print("peers:\n  {}\nworkloads:\n  {}\n", fmt::join(names, "\n  "), fmt::join(workloads, "\n  "));
         return 0;
     }
     if (const auto status = refuse_unknown_names(o, names, workloads))
         return *status;
-    auto routes = read_prefixes(from);
-    if (!routes) {
-        std::fprintf(stderr, "slabfwd bench: --routes: %s\n", routes.error().c_str());
-        return 1;
-    }
     tsc_ghz();
     const std::vector<uint32_t> addresses = table_addresses(*routes);
     const fib_job job{&*routes, &addresses, o.quick ? 2e7 : 5e8,
@@ -303,12 +303,11 @@ int bench_fib_main(int argc, char** argv) {
          {"wrong", "answers", "Answers that were neither the old nor the new one", false, 0,
           false}},
         columns);
-    const std::string workload = fmt::format("{} routes", routes->size());
     unsigned failed = 0;
     std::set<std::string> said;
     for (unsigned turn = 0; turn < o.turns; ++turn)
         for (const fib_peer& p : fib_peers()) {
-            if (!name_matches(o.peers, p.column.name) || !name_matches(o.workloads, "table"))
+            if (!name_matches(o.peers, p.column.name) || !name_matches(o.workloads, workloads[0]))
                 continue;
             const child_result r = run_in_child(
                 [&](child_result& out) {
@@ -322,16 +321,16 @@ int bench_fib_main(int argc, char** argv) {
                                         r.error.empty() ? r.skipped : r.error));
             failed += !r.error.empty();
             for (const auto& [metric, value] : r.samples)
-                result.add(workload, p.column.name, metric, value);
+                result.add(workloads[0], p.column.name, metric, value);
         }
-    if (name_matches(o.peers, "slabfwd") && name_matches(o.workloads, "changes")) {
+    if (name_matches(o.peers, "slabfwd") && name_matches(o.workloads, workloads[1])) {
         const child_result r =
             run_in_child([&](child_result& out) { run_fib_changes(job, out); }, 300);
         if (!r.error.empty() || !r.skipped.empty())
             said.insert("changes: " + r.error + r.skipped);
         failed += !r.error.empty();
         for (const auto& [metric, value] : r.samples)
-            result.add("10,000 changes/s", "slabfwd", metric, value);
+            result.add(workloads[1], "slabfwd", metric, value);
         failed += std::ranges::any_of(
             r.samples, [](const auto& m) { return m.first == "wrong" && m.second > 0; });
     }

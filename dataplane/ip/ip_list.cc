@@ -517,12 +517,6 @@ struct burst_output {
     }
 }
 
-void out_of_burst(ip_burst& b, unsigned i) {
-    stage_mark(stage::ip_output);
-    leave_burst(b, i);
-    stage_mark(stage::slow);
-}
-
 /// POST_ROUTING, then every packet of the burst in its order: sent, or off on its own.
 void ip_output_list(ip_burst& b) {
     if (const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_POST_ROUTING); unlikely(e != nullptr))
@@ -530,13 +524,18 @@ void ip_output_list(ip_burst& b) {
     const uint32_t live = b.live();
     const bool one_way = b.out && !(b.skbs & live); // for all that are live
     burst_output out;
+    const auto leave = [&b](unsigned i) {
+        stage_mark(stage::ip_output);
+        leave_burst(b, i);
+        stage_mark(stage::slow);
+    };
     if (likely(live == b.all() && one_way)) {
         out.all(b);
     } else if (one_way && !b.gone) { // the runs between those that leave: no question is asked packet by packet
         unsigned begin = 0;
         for_each_bit(b.slow, [&](unsigned i) {
             out.run(b, begin, i - begin);
-            out_of_burst(b, i);
+            leave(i);
             begin = i + 1;
         });
         out.run(b, begin, b.count - begin);
@@ -545,7 +544,7 @@ void ip_output_list(ip_burst& b) {
             if (live >> i & 1)
                 out.neigh_hh_output(b, i);
             else
-                out_of_burst(b, i);
+                leave(i);
         });
     }
     b.sd->ip_statistics[ipstats_mib::OUTPKTS].add(unsigned(std::popcount(live)));

@@ -6,6 +6,9 @@
 #include <cmath>
 #include <gmock/gmock.h>
 #include <set>
+#include <set>
+
+#include <fmt/format.h>
 
 #include "neigh/neighbour.h"
 #include "tests/route/fib_router.h"
@@ -52,6 +55,32 @@ TEST_F(fib_lookup_of, longest_prefix_wins) {
     EXPECT_EQ(r.lookup("10.0.0.255"), "broadcast 10.0.0.255 dev p0");
     EXPECT_EQ(r.lookup("10.0.0.77"), "unicast 10.0.0.0/24 dev p0");
     EXPECT_EQ(r.lookup("172.16.5.200 oif p1"), "unicast 172.16.5.128/25 via 10.0.1.3 dev p1");
+}
+
+/// Each bucket's bit in `used` says whether it has a node.
+bool used_buckets_are_right(const fn_zone* fz) {
+    const fz_hash_table* ht = fz->fz_hash;
+    for (uint32_t i = 0; i <= ht->hashmask; ++i)
+        if ((ht->used[i >> 6] >> (i & 63) & 1) != (ht->bucket[i] != nullptr))
+            return false;
+    return true;
+}
+
+TEST_F(fib_lookup_of, a_zone_tells_which_of_its_buckets_are_used) {
+    const fn_zone* hosts = r.n.ipv4.fib->fib_local->tb_data.fn_zones[32];
+    const uint32_t first_mask = hosts->fz_hash->hashmask;
+    const auto address = [](unsigned i) { return fmt::format("10.9.{}.{}", i >> 8, i & 255); };
+    for (unsigned i = 0; i < 1200; ++i) {
+        r.setup(("addr add " + address(i) + "/32 dev p0").c_str());
+        ASSERT_TRUE(used_buckets_are_right(hosts)) << i;
+    }
+    EXPECT_GT(hosts->fz_hash->hashmask, first_mask) << "it has grown meanwhile";
+    for (unsigned i = 0; i < 1200; i += 1 + i % 3) {
+        r.setup(("addr del " + address(i) + "/32 dev p0").c_str());
+        ASSERT_TRUE(used_buckets_are_right(hosts)) << i;
+    }
+    for (const auto& fz : r.n.ipv4.fib->fib_main->tb_data.fn_zones)
+        EXPECT_TRUE(!fz || used_buckets_are_right(fz));
 }
 
 TEST_F(fib_lookup_of, local_and_main_are_one_until_the_first_rule) {
