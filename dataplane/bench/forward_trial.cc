@@ -29,6 +29,7 @@ constexpr double AWAY_NS = 20'000;
 constexpr double STAMPING_NS = 5'000; ///< that stamping a burst takes at most, undisturbed
 constexpr double SILENCE_NS = 20e6;   ///< nothing came out for so long: nothing will
 constexpr double LONGEST_WAIT_NS = 2e9;
+constexpr double FIRST_PPS = 1e5; ///< of a search
 constexpr double LEAST_PPS = 500; ///< a search that loses frames at this rate has found nothing
 
 double wall_now() {
@@ -200,7 +201,7 @@ trial_result run_trial(test_bed& bed, frame_sequence& frames, const trial_plan& 
     return r;
 }
 
-search_result search_rate(test_bed& bed, frame_sequence& frames, const forward_job& job) {
+search_result search_rate(const trial_at& trial, double loss) {
     search_result s;
     double low = 0, high = 0;
     bool slow_generator = false;
@@ -208,9 +209,8 @@ search_result search_rate(test_bed& bed, frame_sequence& frames, const forward_j
         trial_result t;
         bool lossless = false;
         for (unsigned again = 0; again < 3; ++again) {
-            const trial_result last =
-                run_trial(bed, frames, {pps, job.span_ns / 4, job.pace_by_wall});
-            if (!last.sent || last.loss() > job.loss) {
+            const trial_result last = trial(pps);
+            if (!last.sent || last.loss() > loss) {
                 t = last;
                 continue;
             }
@@ -228,12 +228,20 @@ search_result search_rate(test_bed& bed, frame_sequence& frames, const forward_j
         s.failed = t;
         return false;
     };
-    run_trial(bed, frames, {1e5, job.span_ns / 4, job.pace_by_wall}); // neighbours and cache
-    for (double pps = 1e5; pps < 1e9 && tries(pps) && !slow_generator; pps *= 2)
+    trial(FIRST_PPS); // neighbours and cache
+    for (double pps = FIRST_PPS; pps < 1e9 && tries(pps) && !slow_generator; pps *= 2)
         ;
     while (high >= LEAST_PPS && high - low > 0.02 * high && !slow_generator)
         tries((low + high) / 2);
     return s;
+}
+
+search_result search_rate(test_bed& bed, frame_sequence& frames, const forward_job& job) {
+    return search_rate(
+        [&](double pps) {
+            return run_trial(bed, frames, {pps, job.span_ns / 4, job.pace_by_wall});
+        },
+        job.loss);
 }
 
 } // namespace slabfwd

@@ -10,6 +10,7 @@
 // generator.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "dataplane/bench/bench_clock.h"
@@ -85,8 +86,12 @@ struct search_result {
     double fails = 0; ///< the slowest rate above it that lost some; 0: the generator was the limit
     trial_result failed{}; ///< the trial at `fails`
 };
-/// The highest rate at which a trial loses nothing (job.loss percent), to 2 %. A trial that loses
+/// A trial at so many frames a second.
+using trial_at = std::function<trial_result(double pps)>;
+/// The highest rate at which a trial loses no more than `loss` percent, to 2 %. A trial that loses
 /// is repeated twice: on a shared machine others may have had the CPU.
+search_result search_rate(const trial_at& trial, double loss);
+/// The same of trials of a quarter of job.span_ns on this bed, at job.loss percent.
 search_result search_rate(test_bed& bed, frame_sequence& frames, const forward_job& job);
 
 /// In the data of some frames: when they were handed over.
