@@ -46,7 +46,7 @@ struct fib_node {
 /// period.
 struct fz_hash_table {
     fib_node** bucket; ///< hashmask + 1 of them
-    uint64_t* used;    ///< a bit for each bucket: there is a node in it
+    uint8_t* used;     ///< 1 for each bucket that has a node, else 0
     uint32_t hashmask;
     rcu_head rcu;
 };

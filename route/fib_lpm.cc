@@ -73,6 +73,11 @@ struct fib_lpm_writer {
     std::deque<resting> resting_leaves, resting_groups;
 };
 
+fib_leaf_input::fib_leaf_input(const fib_leaf& leaf) {
+    if (leaf.fi && leaf.type == RTN_UNICAST && leaf.fi->fib_nhs == 1)
+        word = uint64_t(leaf.plen) << PLEN_AT | reinterpret_cast<uint64_t>(leaf.fi->fib_nh_[0].nh_rth_input);
+}
+
 namespace {
 
 size_t entry_size(const fib_lpm* lpm) {
@@ -84,6 +89,7 @@ void fib_lpm_free(fib_lpm* lpm) {
     unmap_pages(lpm->tbl24, TBL24 * entry_size(lpm));
     unmap_pages(lpm->tbl8, w->group_cap * GROUP * entry_size(lpm));
     unmap_pages(lpm->leaves, w->leaf_cap * sizeof(fib_leaf));
+    unmap_pages(lpm->inputs, w->leaf_cap * sizeof(fib_leaf_input));
     delete w;
     delete lpm;
 }
@@ -110,7 +116,8 @@ fib_lpm* fib_lpm_alloc(net* n, bool wide, uint32_t leaf_cap, uint32_t group_cap)
     lpm->tbl24 = map_pages(TBL24 * entry_size(lpm));
     lpm->tbl8 = map_pages(group_cap * GROUP * entry_size(lpm));
     lpm->leaves = static_cast<fib_leaf*>(map_pages(leaf_cap * sizeof(fib_leaf)));
-    if (lpm->tbl24 && lpm->tbl8 && lpm->leaves)
+    lpm->inputs = static_cast<fib_leaf_input*>(map_pages(leaf_cap * sizeof(fib_leaf_input)));
+    if (lpm->tbl24 && lpm->tbl8 && lpm->leaves && lpm->inputs)
         return lpm;
     fib_lpm_free(lpm);
     return nullptr;
@@ -128,8 +135,6 @@ fib_leaf leaf_of(const fib_alias* fa, int plen) {
     if (!fa->fa_next && !fa->fa_tos && plen) {
         leaf.fi = fa->fa_info;
         leaf.type = fa->fa_type;
-        if (leaf.type == RTN_UNICAST && leaf.fi->fib_nhs == 1)
-            leaf.nh_rth_input = leaf.fi->fib_nh_[0].nh_rth_input;
     }
     return leaf;
 }
@@ -177,6 +182,7 @@ uint32_t leaf_get(fib_lpm* lpm, const fib_leaf& leaf) {
     if (i == w->leaf_cap)
         return 0;
     lpm->leaves[i] = leaf;
+    lpm->inputs[i] = fib_leaf_input(leaf);
     w->plen[i] = leaf.plen;
     w->state[i] = {1, std::exchange(leaf_bucket(w, leaf), i)};
     return i;
@@ -289,6 +295,7 @@ fib_lpm* fib_lpm_grown(const fib_lpm* old) {
     copy(old->tbl24, lpm->tbl24, TBL24);
     copy(old->tbl8, lpm->tbl8, ow->group_top * GROUP);
     std::copy_n(old->leaves, ow->leaf_top, lpm->leaves);
+    std::copy_n(old->inputs, ow->leaf_top, lpm->inputs);
     fib_lpm_writer* w = lpm->w;
     std::copy(ow->state.begin(), ow->state.end(), w->state.begin());
     std::copy(ow->plen.begin(), ow->plen.end(), w->plen.begin());
@@ -407,7 +414,7 @@ size_t fib_lpm_bytes(const fib_table* tb) {
         return 0;
     const fib_lpm_writer* w = lpm->w;
     return (TBL24 + size_t(w->group_top) * GROUP) * entry_size(lpm) +
-           w->leaf_top * sizeof(fib_leaf) +
+           w->leaf_top * (sizeof(fib_leaf) + sizeof(fib_leaf_input)) +
            w->leaf_cap * (sizeof w->state[0] + sizeof w->plen[0] + sizeof w->bucket[0]);
 }
 

@@ -24,12 +24,25 @@ namespace slabfwd {
 /// (several of one prefix, a TOS, a default route): look there, from this length on down.
 struct fib_leaf {
     fib_info* fi;
-    rtable** nh_rth_input; ///< of unicast routes with one next hop: that of fi->fib_nh_[0]; else null
     uint8_t type, plen;
     bool any; ///< there are routes
-    uint8_t pad[13];
+    uint8_t pad[5];
 };
-static_assert(sizeof(fib_leaf) == 32, "divides a cache line");
+static_assert(sizeof(fib_leaf) == 16, "divides a cache line");
+
+/// What a burst wants to know of a leaf, in a word, so that those of a full table stay in the first-level cache: of
+/// unicast routes with one next hop the length, and fi->fib_nh_[0].nh_rth_input.
+struct fib_leaf_input {
+    static constexpr unsigned PLEN_AT = 56;
+    uint64_t word = 0; ///< 0: of none such
+
+    fib_leaf_input() = default;
+    explicit fib_leaf_input(const fib_leaf& leaf);
+    unsigned plen() const { return unsigned(word >> PLEN_AT); }
+    rtable** nh_rth_input() const {
+        return reinterpret_cast<rtable**>(word & ~(~uint64_t(0) << PLEN_AT));
+    }
+};
 
 struct fib_lpm_writer;
 
@@ -38,6 +51,7 @@ struct fib_lpm {
     void* tbl24 = nullptr; ///< 2^24 entries of uint16_t, or uint32_t when wide
     void* tbl8 = nullptr;  ///< groups of 256 entries
     fib_leaf* leaves = nullptr;
+    fib_leaf_input* inputs = nullptr; ///< of each leaf
     bool wide = false;
     fib_lpm_writer* w = nullptr; ///< for changes, under rtnl
     rcu_head rcu;
@@ -93,7 +107,7 @@ template <class E>
 void fib_lpm_lookup_bulk(const fib_lpm* lpm, const be32_t* addr, const fib_leaf** leaf, unsigned n);
 /// Asks for the memory that fib_lpm_find(addr) begins with.
 [[gnu::always_inline]] inline void fib_lpm_prefetch(const fib_lpm* lpm, be32_t addr) {
-    prefetch_l2(fib_lookup_ahead(lpm).of(addr));
+    __builtin_prefetch(fib_lookup_ahead(lpm).of(addr));
 }
 
 /// Prefixes from which on a table is compiled; below, the zones are as fast and need less memory.

@@ -22,7 +22,7 @@ namespace {
 constexpr uint32_t FZ_MIN_DIVISOR = 16;
 /// Of the hosts' zone: so many that few addresses meet one of the own ones' buckets, of which each packet that is
 /// not cached asks.
-constexpr uint32_t FZ_HOSTS_DIVISOR = 512;
+constexpr uint32_t FZ_HOSTS_DIVISOR = 1024;
 constexpr uint32_t FZ_MAX_DIVISOR = KMALLOC_MAX_SIZE / sizeof(fib_node*);
 
 std::mutex caches_lock;
@@ -35,7 +35,7 @@ fz_hash_table* fz_hash_alloc(uint32_t divisor) {
     auto* ht = new (mem) fz_hash_table;
     ht->hashmask = divisor - 1;
     ht->bucket = static_cast<fib_node**>(kcalloc(divisor, sizeof(fib_node*), GFP_KERNEL));
-    ht->used = static_cast<uint64_t*>(kcalloc((divisor + 63) / 64, sizeof(uint64_t), GFP_KERNEL));
+    ht->used = static_cast<uint8_t*>(kcalloc(divisor, sizeof *ht->used, GFP_KERNEL));
     if (ht->bucket && ht->used)
         return ht;
     kfree(ht->used);
@@ -46,9 +46,7 @@ fz_hash_table* fz_hash_alloc(uint32_t divisor) {
 
 /// Says of bucket i, which has changed, whether there is a node in it.
 void fz_bucket_changed(fz_hash_table* ht, uint32_t i) {
-    const uint64_t bit = uint64_t(1) << (i & 63);
-    uint64_t& word = ht->used[i >> 6];
-    WRITE_ONCE(word, ht->bucket[i] ? word | bit : word & ~bit);
+    WRITE_ONCE(ht->used[i], ht->bucket[i] != nullptr);
 }
 
 /// Frees the buckets and every node that is still in them.

@@ -239,24 +239,23 @@ rt_bucket& bucket_of(rt_hash_shard* shard, uint32_t hash) {
 // What a bucket says of its chain after rt, behind before (null: the first), was taken out of it.
 // marks: those of the entries in front. Most leave as the last of their chain, being the oldest;
 // entries behind rt are not looked at for their marks, which stay with rt's.
-void bucket_after_del(rt_bucket& bucket, const rtable* before, rtable* after, uint32_t marks) {
+void bucket_after_del(rt_bucket& bucket, const rtable* before, rtable* after, uint64_t marks) {
     rtable* head = before ? bucket.head() : after;
     unsigned length = bucket.length() - 1;
     if (after)
-        marks = bucket.marks;
+        marks = bucket.all_marks();
     if (unlikely(bucket.length() == rt_bucket::LONG)) {
         marks = length = 0;
         for (const rtable* rt = head; rt; rt = rt_next_in_chain(rt), ++length)
             marks |= rt_bucket::marks_of(rt->kind());
     }
-    bucket.set(head, length);
-    bucket.marks = marks;
+    bucket.set(head, length, marks);
 }
 
 // rt leaves its chain.
 void chain_del(rt_bucket& bucket, rtable* rt) {
     rtable* before = nullptr;
-    uint32_t marks = 0;
+    uint64_t marks = 0;
     for (rtable* rth = bucket.head(); rth != rt; rth = rt_next_in_chain(rth)) {
         marks |= rt_bucket::marks_of(rth->kind());
         before = rth;

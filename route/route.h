@@ -48,14 +48,16 @@ struct rt_key {
 };
 static_assert(sizeof(rt_key) == 20);
 
+/// Eight bytes of a key, or of what lies behind it.
+[[gnu::always_inline]] inline uint64_t rt_key_word(const rt_key& k, size_t at) {
+    uint64_t v;
+    __builtin_memcpy(&v, reinterpret_cast<const char*>(&k) + at, sizeof v);
+    return v;
+}
 /// The burst path's comparison: the 17 bytes that are the key, without a call.
 [[gnu::always_inline]] inline bool rt_key_equal(const rt_key& a, const rt_key& b) {
-    auto w = [](const rt_key& k, size_t at) {
-        uint64_t v;
-        __builtin_memcpy(&v, reinterpret_cast<const char*>(&k) + at, sizeof v);
-        return v;
-    };
-    return ((w(a, 0) ^ w(b, 0)) | (w(a, 8) ^ w(b, 8)) | uint64_t(a.tos ^ b.tos)) == 0;
+    return ((rt_key_word(a, 0) ^ rt_key_word(b, 0)) | (rt_key_word(a, 8) ^ rt_key_word(b, 8)) |
+            uint64_t(a.tos ^ b.tos)) == 0;
 }
 
 /// One route-cache entry, at most 256 bytes; what a cached packet reads is the first cache line.
@@ -100,6 +102,13 @@ struct alignas(64) rtable {
 static_assert(sizeof(rtable) <= 256);
 static_assert(offsetof(rtable, dst) == 24);
 
+/// TOS, plain, kind and generation of an entry, as they lie in its first line.
+[[gnu::always_inline]] inline uint64_t rt_state(const rtable* rt) { return rt_key_word(rt->key, 16); }
+/// Those of a plain one of TOS 0 that is in no bucket.
+[[gnu::always_inline]] inline uint64_t rt_plain_state(uint32_t genid) { return uint64_t(genid) << 32 | 1u << 8; }
+constexpr uint64_t RT_STATE_KIND = 0xffff0000; ///< the kind in it
+static_assert(offsetof(rt_key, tos) == 16 && offsetof(rtable, rt_genid) == 20);
+
 inline rtable* rt_from_dst(dst_entry* dst) {
     return reinterpret_cast<rtable*>(reinterpret_cast<char*>(dst) - offsetof(rtable, dst));
 }
@@ -123,49 +132,49 @@ constexpr unsigned RT_OWN_MAX = 8;
 constexpr uint8_t RT_MISSED_LATELY = 8;
 
 /// A bucket of the hash: all that a flow which has no entry is told by, without a look at the entries of others,
-/// which lie all over the memory.
+/// which lie all over the memory. Marks are those of every entry's kind, three for each; of others, too, after an
+/// entry in the middle has gone.
 struct rt_bucket {
-    static constexpr unsigned LONG = 15;
-    uint64_t chain = 0; ///< the head (entries are linked by dst.rt_next), and how many (LONG: that many or more)
-    uint32_t marks = 0; ///< those of every entry's kind; of others, too, after an entry in the middle has gone
+    static constexpr unsigned LONG = 15, MARKS_AT = 56;
+    static constexpr uint64_t MARKS = ~uint64_t(0) << MARKS_AT, HEAD = ~MARKS & ~uint64_t(LONG);
+    uint64_t chain = 0; ///< third marks; the head (entries are linked by dst.rt_next); how many (LONG: that or more)
+    uint32_t marks = 0; ///< first and second marks
     uint32_t seen = 0;  ///< a flow that came without an entry, and when (rt_admit); 0: none
 
-    /// The bits of a hash that make a flow's kind; up to 2^22 buckets are chosen by the others.
-    [[gnu::always_inline]] static uint16_t kind_of(uint32_t hash) { return uint16_t(hash >> 22); }
-    /// Two marks of 32 for a kind: with one entry here one other flow in 250 looks as if it had one, too; with
-    /// two one in 70.
-    [[gnu::always_inline]] static uint32_t marks_of(uint16_t kind) {
-        return uint32_t(1) << (kind & 31) | uint32_t(1) << (kind >> 5);
+    /// The bits of a hash that make a flow's kind; up to 2^19 buckets are chosen by the others.
+    [[gnu::always_inline]] static uint16_t kind_of(uint32_t hash) { return uint16_t(hash >> 19); }
+    /// With one entry here one other flow in 2,000 looks as if it had one, too; with two one in 250.
+    static uint64_t marks_of(uint16_t kind) {
+        return uint64_t(1) << (MARKS_AT | (kind & 7)) | uint32_t(1) << (kind >> 3 & 31) | uint32_t(1) << (kind >> 8);
     }
-    [[gnu::always_inline]] rtable* head() const {
-        return reinterpret_cast<rtable*>(chain & ~uint64_t(LONG));
-    }
-    /// Both marks of the hash's kind are there.
+    uint64_t all_marks() const { return (chain & MARKS) | marks; }
+    [[gnu::always_inline]] rtable* head() const { return reinterpret_cast<rtable*>(chain & HEAD); }
+    /// All marks of the hash's kind are there.
     [[gnu::always_inline]] bool may_have(uint32_t hash) const {
-        const uint16_t kind = kind_of(hash);
-        return marks >> (kind & 31) & marks >> (kind >> 5) & 1;
+        const uint32_t third = uint32_t(chain >> (MARKS_AT | (hash >> 19 & 7)));
+        return marks >> (hash >> 22 & 31) & marks >> (hash >> 27) & third & 1;
     }
     /// Where to begin the search for a flow; null: it is not here. Without a branch.
     [[gnu::always_inline]] rtable* first_for(uint32_t hash) const {
-        return reinterpret_cast<rtable*>(chain & ~uint64_t(LONG) & -uint64_t(may_have(hash)));
+        return reinterpret_cast<rtable*>(chain & HEAD & -uint64_t(may_have(hash)));
     }
     unsigned length() const { return unsigned(chain & LONG); }
-    void set(rtable* head, unsigned length) {
-        chain = reinterpret_cast<uint64_t>(head) | (length < LONG ? length : LONG);
+    void set(rtable* head, unsigned length, uint64_t marks_of_all) {
+        chain = (marks_of_all & MARKS) | reinterpret_cast<uint64_t>(head) | (length < LONG ? length : LONG);
+        marks = uint32_t(marks_of_all);
     }
     /// rt, which is in no chain, becomes the head.
     [[gnu::always_inline]] void push(rtable* rt, uint32_t hash) {
         rt->key.kind = kind_of(hash);
         rtable* next = head();
         rt->dst.rt_next = next ? &next->dst : nullptr;
-        set(rt, length() + 1);
-        marks |= marks_of(rt->kind());
+        set(rt, length() + 1, all_marks() | marks_of(rt->kind()));
     }
     /// rt, which is in the chain behind before, becomes the head.
     void to_front(rtable* before, rtable* rt) {
         before->dst.rt_next = rt->dst.rt_next;
         rt->dst.rt_next = &head()->dst;
-        chain = reinterpret_cast<uint64_t>(rt) | (chain & LONG);
+        chain = reinterpret_cast<uint64_t>(rt) | (chain & ~HEAD);
     }
 };
 static_assert(alignof(rtable) > rt_bucket::LONG && sizeof(rt_bucket) == 16);
@@ -280,12 +289,20 @@ int ip_route_input_slow(sk_buff* skb, be32_t daddr, be32_t saddr, uint8_t tos, n
 /// packet has no options, mark 0, and is an IPv4 packet for this host's MAC.
 bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, rtable** rt,
                           skb_drop_reason* reason);
+/// What was asked about packets of a burst before ip_route_input_list, while their buckets were at hand.
+struct rt_asked {
+    uint32_t packets = 0;  ///< these: where the table is looked up for them is on its way
+    uint32_t decided = 0;  ///< of these it is known whether their flows get an entry (rt_admit)
+    uint32_t admitted = 0; ///< these do
+    uint32_t seen[PACKET_BURST]; ///< of those that are decided: their buckets' words before
+};
+/// Asks about the packets `missed`, which by their buckets have no entry. ip_route_input_list has to follow.
+void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed, rt_asked* asked);
 /// The same for the packets `missed` (bit i: iph[i], hash[i] of its key) of a burst, where a next hop's own
 /// entry says what there is to say: those get rt[i], a plain entry, new or the next hop's own, and their bit in
-/// the result. rt[i] of the others in `missed` may be overwritten. mark is 0 for all. While shard->missed_lately the
-/// caller has asked for where the table is looked up (fib_lookup_ahead).
+/// the result. rt[i] of the others in `missed` may be overwritten. mark is 0 for all.
 uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
-                             uint32_t missed, rtable** rt);
+                             uint32_t missed, const rt_asked& asked, rtable** rt);
 
 /// Routes an own packet; fl4.saddr/oif are filled in. The rtable is good to the end of the burst; null with
 /// *err = -errno (-ENETUNREACH, -EHOSTUNREACH, -EACCES, -EINVAL, -ENOBUFS). Origin: ip_route_output_key.

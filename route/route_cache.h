@@ -111,10 +111,11 @@ void rt_unlink(rt_hash_shard* shard, rtable* rt);
 void rt_remove(rt_hash_shard* shard, rtable* rt);
 /// rt, of no chain and of a key that the shard has no entry for, is entered, in its bucket by hash.
 void rt_enter(rt_hash_shard* shard, rt_bucket& bucket, uint32_t hash, rtable* rt);
-/// The neighbour can be sent to.
-inline bool rt_neigh_valid(const neighbour* n) {
-    return (n->nud_state.load(std::memory_order_relaxed) & NUD_VALID) &&
-           !n->dead.load(std::memory_order_relaxed);
+/// The neighbour can be sent to: so can one whose header may be used, which is asked first.
+[[gnu::always_inline]] inline bool rt_neigh_valid(const neighbour* n) {
+    return likely(!(n->hh.hh_seq.load(std::memory_order_relaxed) & 1)) ||
+           ((n->nud_state.load(std::memory_order_relaxed) & NUD_VALID) &&
+            !n->dead.load(std::memory_order_relaxed));
 }
 /// rt may carry a packet: its neighbour is there and valid, what it learned has not expired.
 bool rt_usable(const rtable* rt, jiffies_t now);
@@ -161,10 +162,16 @@ extern shared_cache ip_dst_cachep;
 
 // ---- who gets an entry
 constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
-/// Another number for rt_admit, once a burst or packet: no pattern of packets is in step with them.
-[[gnu::always_inline]] inline uint32_t rt_admit_chance(rt_hash_shard* shard) {
-    return shard->admit_chance = shard->admit_chance * 1664525 + 1013904223;
-}
+/// What rt_admit goes by besides the flow, for a burst or packet.
+struct rt_admission {
+    static constexpr unsigned SHIFT = 3; ///< the time in units of 8 jiffies, odd ones: unambiguous for half an hour
+    uint32_t time;                       ///< 16 bits, never 0: nor is a bucket's word, then
+    uint32_t chance;                     ///< odd; another each time: no pattern of packets is in step with it
+
+    explicit rt_admission(rt_hash_shard* shard)
+        : time(uint16_t(shard->sd->jiffies >> SHIFT | 1)),
+          chance((shard->admit_chance = shard->admit_chance * 1664525 + 1013904223) | 1) {}
+};
 /// May the flow of a packet that has no entry get one, where that has to pay: is it the one that its bucket
 /// remembers, and did it come within RT_ADMIT_WINDOW? A yes forgets it: ask once a packet, and give the bucket its
 /// word back when no entry could be made after all. After a no one in RT_ADMIT_STAYS takes the place of the
@@ -172,16 +179,13 @@ constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
 /// bucket, in whatever order they come, now one and now another is still remembered when it comes again, and a
 /// flood's passing flows push it out that seldom. A flow is remembered by the upper half of its hash. Without a
 /// branch: in a flood each would be a guess.
-[[gnu::always_inline]] inline bool rt_admit(rt_bucket& bucket, uint32_t hash, uint8_t dscp, jiffies_t now,
-                                            uint32_t chance) {
-    constexpr unsigned SHIFT = 3; // the time in units of 8 jiffies, odd ones: unambiguous for half an hour
+[[gnu::always_inline]] inline bool rt_admit(rt_bucket& bucket, uint32_t hash, uint8_t dscp, rt_admission by) {
     constexpr uint32_t RT_ADMIT_STAYS = 4;
-    const auto time = uint16_t(now >> SHIFT | 1); // never 0: nor is the bucket's word, then
     const uint32_t tag = hash >> 16 ^ dscp, seen = bucket.seen;
-    const uint32_t lately = uint16_t(time - uint16_t(seen)) <= RT_ADMIT_WINDOW >> SHIFT;
+    const uint32_t lately = uint16_t(by.time - seen) <= RT_ADMIT_WINDOW >> rt_admission::SHIFT;
     const uint32_t same = uint32_t(seen >> 16 == tag) & lately;
-    const uint32_t stays = uint32_t(seen != 0) & lately & uint32_t(hash * (chance | 1) >= ~0u / RT_ADMIT_STAYS);
-    bucket.seen = ((seen & -stays) | ((tag << 16 | time) & (stays - 1))) & (same - 1);
+    const uint32_t stays = uint32_t(seen != 0) & lately & uint32_t(hash * by.chance >= ~0u / RT_ADMIT_STAYS);
+    bucket.seen = ((seen & -stays) | ((tag << 16 | by.time) & (stays - 1))) & (same - 1);
     return same;
 }
 /// Are entries for those flows only that pay: that come again before they are forgotten (rt_admit)? Not

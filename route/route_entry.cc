@@ -129,7 +129,7 @@ rtable* rt_make_cached(rt_hash_shard* shard, uint32_t hash, const rt_decision& d
                        const sk_buff* skb, skb_drop_reason* refused) {
     rt_bucket& bucket = shard->rt_hash_table[hash & shard->rt_hash_mask];
     const uint32_t seen = bucket.seen;
-    if (rt_thrifty(shard) && !rt_admit(bucket, hash, d.key.tos, jiffies(), rt_admit_chance(shard))) {
+    if (rt_thrifty(shard) && !rt_admit(bucket, hash, d.key.tos, rt_admission(shard))) {
         RT_CACHE_STAT_INC(rt_cache_stat::unadmitted);
         trace_packet(skb, "above gc_thresh, and its bucket does not remember it: not entered");
         return nullptr;

@@ -6,10 +6,12 @@
 // that neither is one of ours, and whether the flow pays for an entry: then that is like the next
 // hop's, else the packet uses the next hop's own.
 // One memory access follows from another (array, group, own entry; and of the entry that makes room:
-// bucket, chain), so the packets of a burst take them in step, each step asked for one before.
-// Door: ip_route_input_list. Threads: on the slot that owns the shard, under RCU.
+// bucket, chain), so the packets of a burst take them in step, each step asked for one before. Whether flows pay is
+// asked first of all, as the bucket alone says it, and because that takes as long as the table's memory does.
+// Doors: ip_route_ask_list, ip_route_input_list. Threads: on the slot that owns the shard, under RCU.
 // Origin: none in the kernel; the decisions are those of ip_route_input_slow (6.18).
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "neigh/bits.h"
@@ -31,7 +33,7 @@ unsigned entries_over(const rt_hash_shard* shard, unsigned wanted) {
 
 /// This host's addresses, as the local table has them.
 struct own_addresses {
-    const uint64_t* used = nullptr;
+    const uint8_t* used = nullptr;
     uint32_t hashmask = 0;
     const fn_zone* zone = nullptr;
 
@@ -41,11 +43,8 @@ struct own_addresses {
         used = ht->used;
         hashmask = ht->hashmask;
     }
-    /// By the bits of the zone's buckets, a line or a few, rather than by the buckets: few addresses get past them.
-    [[gnu::always_inline]] bool may_be(be32_t a) const {
-        const uint32_t h = fn_hashfn(32, a, hashmask);
-        return READ_ONCE(used[h >> 6]) >> (h & 63) & 1;
-    }
+    /// Which of the zone's buckets have nodes, rather than these: few addresses get past it.
+    [[gnu::always_inline]] unsigned may_be(be32_t a) const { return READ_ONCE(used[fn_hashfn_host(a, hashmask)]); }
     /// One of them is.
     [[gnu::always_inline]] bool contain(be32_t a, be32_t b) const {
         return unlikely(may_be(a) | may_be(b)) && (fn_zone_find(zone, a) || fn_zone_find(zone, b));
@@ -59,7 +58,7 @@ struct burst_rules {
     unsigned cpu;
     uint32_t genid;
     jiffies_t now;
-    uint32_t chance; ///< of rt_admit
+    rt_admission admission;
     bool lends;  ///< what gets no entry uses the next hop's own (net.ipv4.route.admission)
     bool full;   ///< entries are for flows that pay, now or before the burst is through
     bool simple = false;          ///< nothing but the table decides; else what follows is not filled in
@@ -69,7 +68,7 @@ struct burst_rules {
 
     burst_rules(softnet_data* sd, net_device* d)
         : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)), now(sd->jiffies),
-          chance(rt_admit_chance(shard)), lends(sd->nd_net->ipv4.rt.admission),
+          admission(shard), lends(sd->nd_net->ipv4.rt.admission),
           full(lends && entries_over(shard, PACKET_BURST)) {
         const net& n = *sd->nd_net;
         const fib_net* fn = n.ipv4.fib;
@@ -89,15 +88,21 @@ struct burst_rules {
         lpm = rcu_dereference(fn->fib_main->tb_lpm);
         simple = true;
     }
-    static bool usual(be32_t a) {
-        const uint32_t top = be32_to_cpu(a) >> 24;
-        return top - 1 < 223 && top != 127;
+    /// Neither is of 0/8, 127/8 or from 224 on. Without a branch.
+    [[gnu::always_inline]] static bool usual(be32_t a, be32_t b) {
+        static constexpr auto unusual = [] {
+            std::array<uint8_t, 256> of{};
+            for (unsigned top = 0; top < 256; ++top)
+                of[top] = top == 0 || top == 127 || top >= 224;
+            return of;
+        }();
+        return !(unusual[uint8_t(a.raw)] | unusual[uint8_t(b.raw)]);
     }
     /// The own entry that a packet may use, by the table alone: asked for; null: the full rules are to be asked.
-    [[gnu::always_inline]] rtable* own_entry(const iphdr* iph, const fib_leaf* leaf) const {
-        if (!leaf->nh_rth_input || leaf->plen <= longest_other || !usual(iph->daddr) || !usual(iph->saddr))
+    [[gnu::always_inline]] rtable* own_entry(fib_leaf_input leaf) const {
+        if (unlikely(leaf.plen() <= longest_other))
             return nullptr;
-        rtable* own = leaf->nh_rth_input[cpu];
+        rtable* own = leaf.nh_rth_input()[cpu];
         __builtin_prefetch(own);
         return own;
     }
@@ -108,15 +113,16 @@ struct burst_rules {
         fl4.daddr = iph->daddr;
         fl4.saddr = iph->saddr;
         fib_result res;
-        if (!usual(iph->daddr) || !usual(iph->saddr) || fib_lookup(rt_shard_net(shard), &fl4, &res) ||
+        if (fib_lookup(rt_shard_net(shard), &fl4, &res) ||
             res.type != RTN_UNICAST || res.fi->fib_nhs != 1)
             return nullptr;
         return res.nh()->nh_rth_input[cpu];
     }
     /// May a packet use it?
     [[gnu::always_inline]] bool answers(const rtable* rt, const iphdr* iph) const {
-        return rt && rt->rt_genid == genid && rt->plain() == 1 && rt->dst.dev != dev &&
-               rt_neigh_valid(rt->dst.neighbour) && !ours.contain(iph->daddr, iph->saddr);
+        return likely(rt_state(rt) == rt_plain_state(genid)) && rt->dst.dev != dev &&
+               rt_neigh_valid(rt->dst.neighbour) && usual(iph->daddr, iph->saddr) &&
+               !ours.contain(iph->daddr, iph->saddr);
     }
     /// The entry of a packet's flow, if there is one.
     rtable* cached(const iphdr* iph, uint32_t hash) const {
@@ -140,64 +146,85 @@ struct burst_counts {
     }
 };
 
-/// Gives the packets of `missed`, whose rt[i] is their next hop's own entry, or null, theirs. Returns which
-/// have it.
-uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
-                      rtable** rt, rt_gc_ahead& gc) {
-    rt_hash_shard* shard = rules.shard;
-    softnet_data* sd = shard->sd;
-    burst_counts counts;
-    uint32_t done = 0;
-    bool room = true, thrifty = rules.thrifty();
-    for_each_bit(missed, [&](unsigned i) {
-        gc.one_more();
-        if (!rules.answers(rt[i], iph[i]))
-            return;
+/// Gives the packets of a burst, whose rt[i] is their next hop's own entry, their own.
+struct entry_giver {
+    const burst_rules& rules;
+    iphdr* const* iph;
+    const uint32_t* hash;
+    rtable** rt;
+    burst_counts counts{};
+    bool thrifty = rules.thrifty(), room = true;
+
+    /// To packet i. False: the full rules find out what is to be done.
+    bool give(unsigned i, const rt_asked& asked) {
+        rt_hash_shard* shard = rules.shard;
         rt_bucket& bucket = shard->rt_hash_table[hash[i] & shard->rt_hash_mask];
-        const uint32_t seen = bucket.seen;
+        const bool admitted = asked.admitted >> i & 1;
+        const uint32_t seen = admitted ? asked.seen[i] : bucket.seen;
         rtable* old = unlikely(bucket.may_have(hash[i])) ? rules.cached(iph[i], hash[i]) : nullptr;
-        if (old && old->rt_genid == rules.genid) { // an earlier packet of this burst has entered or renewed it
-            if (old->plain() != 1 || !rt_neigh_valid(old->dst.neighbour))
-                return;
-            dst_use_noref(&old->dst, rules.now);
-            rt[i] = old;
-            ++counts.found;
-        } else if (old) {
-            if (!rt_renew_like(old, rt[i]))
-                return;
-            dst_use_noref(&old->dst, rules.now);
-            rt[i] = old;
-            ++counts.renewed;
-        } else if (thrifty &&
-                   !rt_admit(bucket, hash[i], iph[i]->tos & INET_DSCP_MASK, rules.now, rules.chance)) {
+        if (old)
+            return give_old(i, old);
+        if (thrifty && !admitted &&
+            !rt_admit(bucket, hash[i], iph[i]->tos & INET_DSCP_MASK, rules.admission)) {
             ++counts.unadmitted;
-        } else if (!room || rt_chain_is_long(shard, hash[i])) {
+            return true;
+        }
+        if (!room || rt_chain_is_long(shard, hash[i])) {
             bucket.seen = seen;
-            return; // the full rules find out what is to be done
-        } else if (rtable* entry = rt_enter_like(shard, rt[i], iph[i], hash[i], rules.dev->ifindex)) {
+            return false;
+        }
+        if (rtable* entry = rt_enter_like(shard, rt[i], iph[i], hash[i], rules.dev->ifindex)) {
             rt[i] = entry;
             ++counts.entered;
             thrifty = rules.thrifty();
-        } else if (rules.lends) {
-            bucket.seen = seen; // lent, which is what the full rules would end with
-        } else {
-            room = false;
-            return;
+            return true;
         }
-        done |= 1u << i;
+        room = rules.lends;
+        if (room)
+            bucket.seen = seen; // lent, which is what the full rules would end with
+        return room;
+    }
+    /// An earlier packet of this burst has entered or renewed it, or it is stale.
+    bool give_old(unsigned i, rtable* old) {
+        if (old->rt_genid == rules.genid) {
+            if (old->plain() != 1 || !rt_neigh_valid(old->dst.neighbour))
+                return false;
+            ++counts.found;
+        } else {
+            if (!rt_renew_like(old, rt[i]))
+                return false;
+            ++counts.renewed;
+        }
+        dst_use_noref(&old->dst, rules.now);
+        rt[i] = old;
+        return true;
+    }
+};
+
+/// Gives the packets of `answered`, whose rt[i] is their next hop's own entry, theirs. Returns which have it.
+uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash, uint32_t answered,
+                      const rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
+    entry_giver to{rules, iph, hash, rt};
+    const uint32_t unadmitted = answered & asked.decided & ~asked.admitted;
+    uint32_t done = unadmitted;
+    for_each_bit(answered & ~unadmitted, [&](unsigned i) {
+        gc.one_more();
+        done |= uint32_t(to.give(i, asked)) << i;
     });
+    burst_counts& counts = to.counts;
+    counts.unadmitted += unsigned(std::popcount(unadmitted));
     counts.lent = unsigned(std::popcount(done)) - counts.found - counts.renewed - counts.entered;
-    counts.add_to(sd);
+    counts.add_to(rules.shard->sd);
     return done;
 }
 
 /// Finds the own entries of the next hops that the packets of `missed` leave by: rt[i], or null. By the compiled
 /// table, whose entries are E.
 template <class E>
-void find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed, rtable** rt, rt_gc_ahead& gc) {
+void find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed, uint32_t asked, rtable** rt,
+                 rt_gc_ahead& gc) {
     const fib_lpm* lpm = rules.lpm;
-    if (!rules.shard->missed_lately) // else the caller has asked for it
-        for_each_bit(missed, [&](unsigned i) { fib_lpm_prefetch(lpm, iph[i]->daddr); });
+    for_each_bit(missed & ~asked, [&](unsigned i) { fib_lpm_prefetch(lpm, iph[i]->daddr); });
     E first[PACKET_BURST];
     uint32_t in_groups = 0; // of prefixes longer than 24: few
     for_each_bit(missed, [&](unsigned i) {
@@ -207,35 +234,76 @@ void find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed, r
             prefetch_l2(__fib_lpm_in_group<E>(lpm, daddr, first[i]));
             in_groups |= 1u << i;
         } else {
-            rt[i] = rules.own_entry(iph[i], lpm->leaves + first[i]);
+            rt[i] = rules.own_entry(lpm->inputs[first[i]]);
         }
     });
     gc.heads();
     for_each_bit(in_groups, [&](unsigned i) {
-        rt[i] = rules.own_entry(iph[i], __fib_lpm_second<E>(lpm, be32_to_cpu(iph[i]->daddr), first[i]));
+        const uint32_t daddr = be32_to_cpu(iph[i]->daddr);
+        const E e = __atomic_load_n(__fib_lpm_in_group<E>(lpm, daddr, first[i]), __ATOMIC_ACQUIRE);
+        rt[i] = rules.own_entry(lpm->inputs[e]);
     });
 }
 
 /// The same by the zones: those of a table that is too small to be compiled, or found no memory for it.
-void find_by_zones(const burst_rules& rules, iphdr* const* iph, uint32_t missed, rtable** rt, rt_gc_ahead& gc) {
+void find_by_zones(const burst_rules& rules, iphdr* const* iph, uint32_t missed, uint32_t, rtable** rt,
+                   rt_gc_ahead& gc) {
     for_each_bit(missed, [&](unsigned i) { rt[i] = rules.own_entry_by_zones(iph[i]); });
     gc.heads();
 }
 
+/// Those of `missed` for which the own entry, rt[i], says all that is to be said.
+uint32_t answered_by_own(const burst_rules& rules, iphdr* const* iph, uint32_t missed, rtable* const* rt) {
+    uint32_t answered = 0;
+    for_each_bit(missed, [&](unsigned i) {
+        if (likely(rt[i]) && likely(rules.answers(rt[i], iph[i])))
+            answered |= 1u << i;
+    });
+    return answered;
+}
+
 } // namespace
 
+void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed, rt_asked* asked) {
+    rt_hash_shard* shard = sd->rt_shard;
+    const fib_lookup_ahead table(*sd->nd_net);
+    asked->packets = missed;
+    if (!rt_thrifty(shard))
+        return for_each_bit(missed, [&](unsigned i) { __builtin_prefetch(table.of(iph[i]->daddr)); });
+    rt_bucket* const buckets = shard->rt_hash_table; // not read again after a store
+    const uint32_t mask = shard->rt_hash_mask;
+    const rt_admission admission(shard);
+    uint32_t admitted = 0;
+    for_each_bit(missed, [&](unsigned i) {
+        __builtin_prefetch(table.of(iph[i]->daddr));
+        rt_bucket& bucket = buckets[hash[i] & mask];
+        asked->seen[i] = bucket.seen;
+        admitted |= uint32_t(rt_admit(bucket, hash[i], iph[i]->tos & INET_DSCP_MASK, admission)) << i;
+    });
+    asked->decided = missed;
+    asked->admitted = admitted;
+}
+
 uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
-                             uint32_t missed, rtable** rt) {
+                             uint32_t missed, const rt_asked& asked, rtable** rt) {
     const burst_rules rules(sd, dev);
-    if (!rules.simple)
-        return 0;
-    rt_gc_ahead gc(rules.shard);
-    if (!rules.full)
-        gc.begin(entries_over(rules.shard, unsigned(std::popcount(missed))));
-    auto* find = !rules.lpm ? find_by_zones : rules.lpm->wide ? find_by_lpm<uint32_t> : find_by_lpm<uint16_t>;
-    find(rules, iph, missed, rt, gc);
-    gc.chains();
-    return give_entries(rules, iph, hash, missed, rt, gc);
+    rt_hash_shard* shard = rules.shard;
+    uint32_t answered = 0, done = 0;
+    if (rules.simple) {
+        rt_gc_ahead gc(shard);
+        if (!rules.full)
+            gc.begin(entries_over(shard, unsigned(std::popcount(missed))));
+        auto* find =
+            !rules.lpm ? find_by_zones : rules.lpm->wide ? find_by_lpm<uint32_t> : find_by_lpm<uint16_t>;
+        find(rules, iph, missed, asked.packets, rt, gc);
+        answered = answered_by_own(rules, iph, missed, rt);
+        gc.chains();
+        done = give_entries(rules, iph, hash, answered, asked, rt, gc);
+    }
+    // The full rules ask for themselves whether those pay that are left to them.
+    if (const uint32_t left = asked.decided & ~answered; unlikely(left))
+        for_each_bit(left, [&](unsigned i) { shard->rt_hash_table[hash[i] & shard->rt_hash_mask].seen = asked.seen[i]; });
+    return done;
 }
 
 } // namespace slabfwd

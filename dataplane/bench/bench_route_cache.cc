@@ -64,7 +64,7 @@ using workload = route_cache_workload;
 
 struct settings {
     bench_options common;
-    std::string routes = "900000", capture;
+    std::string routes = "900000", capture, ports = "net_ring";
     captured_flows captured;
     uint32_t flows = 100000, rhash_entries = 0;
     double zipf = 1.0;
@@ -112,6 +112,7 @@ workload flood(const settings& s, flood_kind kind, const char* name, const char*
     workload w{name, about, base_job(s)};
     w.flood = true;
     w.kind = kind;
+    w.job.pcap_ports = s.ports == "net_pcap";
     if (s.seconds <= 0)
         w.job.span_ns *= 4;
     return w;
@@ -173,6 +174,11 @@ void describe(CLI::App& app, settings& s) {
     app.add_option("--batchcount", s.batchcount,
                    "slab: entries that it fetches or gives back at a time, at most limit")
         ->check(CLI::Range(1u, 1u << 20));
+    app.add_option("--ports", s.ports,
+                   "floods: come in by and go out of net_ring, the cheapest port there is, or come in by net_pcap, "
+                   "which copies each frame, and are dropped by net_null")
+        ->check(CLI::IsMember({"net_ring", "net_pcap"}))
+        ->capture_default_str();
     app.add_option("--seconds", s.seconds, "CPU time of a measurement (floods: time)")
         ->check(CLI::Range(0.001, 3600.0));
     app.add_option("--sweep", s.sweeps,

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include <fmt/format.h>
+#include <rte_ethdev.h>
 #include <rte_ring.h>
 #include <x86intrin.h>
 
@@ -26,45 +27,63 @@ constexpr unsigned BURST = NET_RX_BURST, ESTABLISHED = 1000;
 constexpr size_t PACKETS = size_t(1) << 21;
 using stat = rt_cache_stat;
 
-/// Frames into p0 and out of p1, the same ones again and again.
+/// Frames into p0 and out of p1, without end.
 class saturated_ports {
 public:
     saturated_ports(bench_router& b, const std::vector<packet_addrs>& flows,
                     const std::vector<packet_addrs>& flood, bool sources)
-        : b_(b), w_(*b.r->workers[0]), flows_(flows), flood_(flood), sources_(sources) {
-        for (rte_mbuf*& m : m_) {
-            m = rte_pktmbuf_alloc(pktmbuf_pool());
-            rte_pktmbuf_append(m, 60);
-        }
+        : b_(b), w_(*b.r->workers[0]), sd_(*w_.sd), flows_(flows), flood_(flood), sources_(sources) {
+        if (!rings())
+            callback_ = rte_eth_add_rx_callback(b.p0->port_id, 0, make_received, this);
     }
     ~saturated_ports() {
-        for (rte_mbuf* m : m_)
-            rte_pktmbuf_free(m);
+        if (callback_)
+            rte_eth_remove_rx_callback(b_.p0->port_id, 0, callback_);
+        rte_pktmbuf_free_bulk(m_, waiting_);
     }
+    saturated_ports(const saturated_ports&) = delete;
     /// One burst, of which every `flood_every`th packet (0: none) never repeats. TSC cycles of the
-    /// worker's turn.
+    /// worker's turn, without those that frames are made in.
     uint64_t turn(unsigned flood_every) {
-        for (unsigned i = 0; i < BURST; ++i)
-            write(m_[i],
-                  flood_every && i % flood_every == flood_every - 1 ? stranger() : friendly());
+        flood_every_ = flood_every;
+        making_ = 0;
         void** objects = reinterpret_cast<void**>(m_);
-        rte_ring_enqueue_bulk(b_.p0->ring_in, objects, BURST, nullptr);
+        if (rings()) {
+            for (; waiting_ < BURST; ++waiting_) {
+                m_[waiting_] = rte_pktmbuf_alloc(pktmbuf_pool());
+                rte_pktmbuf_append(m_[waiting_], 60);
+            }
+            make(m_, BURST);
+            rte_ring_enqueue_bulk(b_.p0->ring_in, objects, BURST, nullptr);
+        }
         const auto now = uint64_t(double(__rdtsc()) / tsc_ghz());
         const uint64_t t = tsc_begin();
         worker_turn(w_, now);
-        const uint64_t took = tsc_end() - t;
-        const unsigned out = rte_ring_dequeue_burst(b_.p1->ring_out, objects, BURST, nullptr);
-        lost_ += BURST - out;
-        for (unsigned i = out; i < BURST; ++i) {
-            m_[i] = rte_pktmbuf_alloc(pktmbuf_pool());
-            rte_pktmbuf_append(m_[i], 60);
-        }
+        const uint64_t took = tsc_end() - t - making_;
+        if (rings())
+            waiting_ = rte_ring_dequeue_burst(b_.p1->ring_out, objects, BURST, nullptr);
         return took;
     }
-    uint64_t lost() const { return lost_; }
+    /// Received so far and not sent.
+    uint64_t lost() const {
+        return sd_.dev[size_t(b_.p0->dev.ifindex)].rx_packets - sd_.dev[size_t(b_.p1->dev.ifindex)].tx_packets;
+    }
     uint64_t established() const { return friend_; } ///< packets of theirs so far
 
 private:
+    bool rings() const { return b_.p0->ring_in; }
+    /// The driver's frames become ours before the worker has them.
+    static uint16_t make_received(uint16_t, uint16_t, rte_mbuf** m, uint16_t n, uint16_t, void* ports) {
+        auto& self = *static_cast<saturated_ports*>(ports);
+        const uint64_t t = tsc_begin();
+        self.make(m, n);
+        self.making_ += tsc_end() - t;
+        return n;
+    }
+    void make(rte_mbuf** m, unsigned n) {
+        for (unsigned i = 0; i < n; ++i)
+            write(m[i], flood_every_ && i % flood_every_ == flood_every_ - 1 ? stranger() : friendly());
+    }
     packet_addrs friendly() { return flows_[friend_++ % flows_.size()]; }
     packet_addrs stranger() {
         packet_addrs a = flood_[stranger_ % PACKETS];
@@ -91,10 +110,13 @@ private:
 
     bench_router& b_;
     worker& w_;
+    const softnet_data& sd_;
     const std::vector<packet_addrs>&flows_, &flood_;
     bool sources_;
-    rte_mbuf* m_[BURST];
-    uint64_t friend_ = 0, stranger_ = 0, lost_ = 0;
+    const rte_eth_rxtx_callback* callback_ = nullptr;
+    rte_mbuf* m_[BURST]; ///< of rings: those that are not under way
+    unsigned waiting_ = 0, flood_every_ = 0;
+    uint64_t friend_ = 0, stranger_ = 0, making_ = 0;
 };
 
 /// Turns of a kind with their cycles.

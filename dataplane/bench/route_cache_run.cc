@@ -174,7 +174,7 @@ private:
         const auto iif = uint32_t(dev_->ifindex);
         uint32_t hash[BURST], missed = 0, hits = 0;
         rtable* first[BURST];
-        const fib_lookup_ahead ahead(b_.n());
+        rt_asked asked;
         for (unsigned i = 0; i < BURST; ++i) {
             hash[i] = rt_hash_seeded(iph_[i]->daddr, iph_[i]->saddr, iif, shard->rt_hash_seed);
             __builtin_prefetch(&shard->rt_hash_table[hash[i] & shard->rt_hash_mask]);
@@ -182,8 +182,11 @@ private:
         for (unsigned i = 0; i < BURST; ++i) {
             const rt_bucket bucket = shard->rt_hash_table[hash[i] & shard->rt_hash_mask];
             first[i] = shard->missed_lately ? bucket.first_for(hash[i]) : bucket.head();
-            __builtin_prefetch(first[i] ? first[i] : ahead.of(iph_[i]->daddr));
+            missed |= uint32_t(!first[i]) << i;
+            __builtin_prefetch(first[i]);
         }
+        if (missed && shard->missed_lately)
+            ip_route_ask_list(&sd_, iph_, hash, missed, &asked);
         for (unsigned i = 0; i < BURST; ++i) {
             const rt_key key{iph_[i]->daddr, iph_[i]->saddr, uint16_t(iif), 0, 0, 0, 0, 0};
             rtable* rt = first[i];
@@ -199,7 +202,7 @@ private:
         sd_.rt_stat[stat::in_hit].add(hits);
         if (missed) {
             rtable* rt[BURST];
-            const uint32_t done = ip_route_input_list(&sd_, dev_, iph_, hash, missed, rt);
+            const uint32_t done = ip_route_input_list(&sd_, dev_, iph_, hash, missed, asked, rt);
             for_each_bit(missed & ~done, [&](unsigned i) { miss(i); });
         }
         rt_missed(shard, missed);

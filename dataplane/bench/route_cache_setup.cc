@@ -2,12 +2,15 @@
 //
 // The router that the benchmarks of routing run on, its routes, and packets by law.
 // See route_cache.h.
+#include <array>
 #include <cerrno>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <random>
 #include <set>
+#include <unistd.h>
 #include <unordered_set>
 #include <zlib.h>
 
@@ -16,6 +19,8 @@
 #include "dataplane/bench/route_cache.h"
 #include "dataplane/control/control.h"
 #include "dataplane/replay/capture_reader.h"
+#include "dataplane/replay/capture_writer.h"
+#include "dataplane/replay/output_file.h"
 
 namespace slabfwd {
 
@@ -276,6 +281,34 @@ std::string add_routes(net& n, const std::vector<prefix>& routes) {
     return err && err != -EEXIST ? std::string("routes: ") + std::strerror(-err) : std::string();
 }
 
+/// A burst of frames of 64 bytes (60 and the checksum), the shortest there are.
+std::string write_frames(const std::string& path) {
+    auto file = output_file::open(path);
+    auto out = file ? capture_writer::begin(std::move(*file)) : tl::unexpected(file.error());
+    if (!out)
+        return out.error();
+    const std::array<uint8_t, 60> frame{};
+    for (unsigned i = 0; i < NET_RX_BURST; ++i)
+        (*out)->write(0, frame.data(), frame.size());
+    return (*out)->finish();
+}
+
+/// A port that receives frames without end, over which who measures writes.
+tl::expected<port*, std::string> add_pcap_port(router& r) {
+    char file[] = "/tmp/slabfwd-frames-XXXXXX";
+    const int fd = mkstemp(file);
+    if (fd < 0)
+        return error(fmt::format("{}: {}", file, std::strerror(errno)));
+    close(fd);
+    const std::string why = write_frames(file);
+    tl::expected<port*, std::string> opened = error(why);
+    if (why.empty())
+        opened = router_add_port(
+            r, {.name = "p0", .devargs = fmt::format("net_pcap_flood,rx_pcap={},infinite_rx=1", file)});
+    unlink(file);
+    return opened;
+}
+
 } // namespace
 
 tl::expected<bench_router, std::string> bench_router::make(const route_cache_job& job) {
@@ -295,7 +328,10 @@ tl::expected<bench_router, std::string> bench_router::make(const route_cache_job
     bench_router b;
     b.r = std::move(*made);
     for (port** p : {&b.p0, &b.p1}) {
-        auto opened = router_add_ring_port(*b.r, p == &b.p0 ? "p0" : "p1", 1024);
+        const bool in = p == &b.p0;
+        auto opened = !job.pcap_ports ? router_add_ring_port(*b.r, in ? "p0" : "p1", 1024)
+                      : in            ? add_pcap_port(*b.r)
+                                      : router_add_port(*b.r, {.name = "p1", .devargs = "net_null_flood,no-rx=1"});
         if (!opened)
             return error(opened.error());
         *p = *opened;

@@ -234,24 +234,20 @@ void ip_rcv_list(ip_burst& b) {
 /// What a burst asks the route cache, but for the addresses, TOS and mark, and how it is compared: three words
 /// of an entry's first line, as they lie there.
 struct cache_question {
-    uint64_t iif;     ///< iif, oif 0 and mark 0
-    uint64_t current; ///< TOS 0, plain, and the generation
-    /// The entry's kind lies between them.
-    static constexpr uint64_t COMPARED = ~uint64_t(0xffff0000);
+    uint64_t iif; ///< iif, oif 0 and mark 0
+    uint64_t current;
 
     explicit cache_question(const ip_burst& b)
         : iif(uint16_t(b.dev->ifindex)),
-          current(uint64_t(b.nd_net->ipv4.rt_genid.load(std::memory_order_acquire)) << 32 | 1u << 8) {}
+          current(rt_plain_state(b.nd_net->ipv4.rt_genid.load(std::memory_order_acquire))) {}
     [[gnu::always_inline]] bool answered_by(const rtable* rt, const iphdr* iph, uint64_t mark) const {
-        const char* key = reinterpret_cast<const char*>(&rt->key);
         const uint64_t addresses = std::rotr(load<uint64_t>(&iph->saddr), 32);
-        return ((load<uint64_t>(key) ^ addresses) | (load<uint64_t>(key + 8) ^ (iif | mark << 32)) |
-                ((load<uint64_t>(key + 16) ^ (current | (iph->tos & INET_DSCP_MASK))) & COMPARED)) == 0;
+        return ((rt_key_word(rt->key, 0) ^ addresses) | (rt_key_word(rt->key, 8) ^ (iif | mark << 32)) |
+                ((rt_state(rt) ^ (current | (iph->tos & INET_DSCP_MASK))) & ~RT_STATE_KIND)) == 0;
     }
 };
 static_assert(offsetof(iphdr, daddr) == offsetof(iphdr, saddr) + 4);
-static_assert(offsetof(rt_key, saddr) == 4 && offsetof(rt_key, iif) == 8 && offsetof(rt_key, tos) == 16);
-static_assert(offsetof(rtable, rt_genid) == 20);
+static_assert(offsetof(rt_key, saddr) == 4 && offsetof(rt_key, iif) == 8);
 
 /// The entry that answers, in the chain of a hash's bucket; null: none, or not a plain one. Found behind one
 /// that no packet used lately it becomes the first: those that a flood has left stand in nobody's way.
@@ -273,9 +269,9 @@ static_assert(offsetof(rtable, rt_genid) == 20);
 
 /// Packets that the cache has no plain entry for. Most want nothing but a forward by the tables: those stay in
 /// the burst when their entry, new or the next hop's own, is plain; the others leave.
-[[gnu::noinline]] void ip_route_miss_list(ip_burst& b, uint32_t missed) {
+[[gnu::noinline]] void ip_route_miss_list(ip_burst& b, uint32_t missed, const rt_asked& asked) {
     stage_mark(stage::route_cache);
-    const uint32_t done = ip_route_input_list(b.sd, b.dev, b.iph, b.hash, missed, b.rt);
+    const uint32_t done = ip_route_input_list(b.sd, b.dev, b.iph, b.hash, missed, asked, b.rt);
     const uint32_t others = missed & ~done;
     for_each_bit(others, [&](unsigned i) {
         auto reason = skb_drop_reason::NOT_SPECIFIED;
@@ -301,20 +297,17 @@ static_assert(offsetof(rtable, rt_genid) == 20);
 [[gnu::always_inline]] inline uint32_t rt_bucket_list(ip_burst& b, const rt_buckets& in) {
     const rt_buckets buckets(in); // by value below, so that nothing is read again after a store
     uint32_t missed = 0;
-    // Whether a flow is in its bucket at all is asked first only where many are not: those need the table.
+    // Whether a flow is in its bucket at all is asked first only where many are not.
     if (likely(!b.sd->rt_shard->missed_lately))
         for_each_live(b, [&b, buckets](unsigned i) {
             b.rt[i] = buckets.of(b.hash[i]).head();
             rte_prefetch0(b.rt[i]);
         });
     else
-        for_each_live(b, [&b, &missed, buckets, ahead = fib_lookup_ahead(*b.nd_net)](unsigned i) {
-            rtable* rt = buckets.of(b.hash[i]).first_for(b.hash[i]);
-            b.rt[i] = rt;
-            missed |= uint32_t(!rt) << i;
-            // One or the other without a branch, which would be a guess, and known late.
-            const uint64_t entry = uint64_t(rt), table = uint64_t(ahead.of(b.iph[i]->daddr));
-            prefetch_l2(reinterpret_cast<const void*>(entry | (table & -uint64_t(!rt))));
+        for_each_live(b, [&b, &missed, buckets](unsigned i) {
+            b.rt[i] = buckets.of(b.hash[i]).first_for(b.hash[i]);
+            missed |= uint32_t(!b.rt[i]) << i;
+            rte_prefetch0(b.rt[i]);
         });
     return missed;
 }
@@ -329,8 +322,11 @@ void rt_cache_list(ip_burst& b) {
     if constexpr (MARKED)
         for_each_bit(b.live() & b.skbs, [&](unsigned i) { b.hash[i] = buckets.prefetch(b.iph[i]); });
     uint32_t searched = 0, missed = rt_bucket_list(b, buckets);
+    rt_asked asked;
     if constexpr (MARKED)
         missed = 0; // one that is marked asks the rules for itself
+    else if (unlikely(missed))
+        ip_route_ask_list(b.sd, b.iph, b.hash, missed, &asked);
     for_each_of(b, b.live() & ~missed, [&](unsigned i) {
         rtable* rt = b.rt[i];
         const uint32_t mark = MARKED && (b.skbs >> i & 1) ? skb_from_mbuf(b.m[i])->mark : 0;
@@ -352,7 +348,7 @@ void rt_cache_list(ip_burst& b) {
     b.sd->rt_stat[rt_cache_stat::in_hit].add(unsigned(std::popcount(b.live() & ~missed)));
     b.sd->rt_stat[rt_cache_stat::in_hlist_search].add(searched);
     if (unlikely(missed))
-        ip_route_miss_list(b, missed);
+        ip_route_miss_list(b, missed, asked);
     rt_missed(b.sd->rt_shard, missed);
 }
 

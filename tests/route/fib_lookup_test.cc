@@ -57,11 +57,11 @@ TEST_F(fib_lookup_of, longest_prefix_wins) {
     EXPECT_EQ(r.lookup("172.16.5.200 oif p1"), "unicast 172.16.5.128/25 via 10.0.1.3 dev p1");
 }
 
-/// Each bucket's bit in `used` says whether it has a node.
+/// Each bucket's byte in `used` says whether it has a node.
 bool used_buckets_are_right(const fn_zone* fz) {
     const fz_hash_table* ht = fz->fz_hash;
     for (uint32_t i = 0; i <= ht->hashmask; ++i)
-        if ((ht->used[i >> 6] >> (i & 63) & 1) != (ht->bucket[i] != nullptr))
+        if (ht->used[i] != (ht->bucket[i] != nullptr))
             return false;
     return true;
 }

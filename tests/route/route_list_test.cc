@@ -26,6 +26,7 @@ struct misses {
     uint32_t hash[BURST];
     rtable* rt[BURST] = {};
     unsigned count = 0;
+    bool asks = false; ///< those that are in no bucket are asked about before, as the pipeline does in a flood
 
     explicit misses(rt_router& router) : r(router) {}
     void add(be32_t src, be32_t dst, uint8_t tos = 0) {
@@ -45,9 +46,20 @@ struct misses {
         return rt_make_key(header[i].daddr, header[i].saddr, r.port("p0")->ifindex, 0, 0, header[i].tos);
     }
     uint32_t all() const { return count == BURST ? ~0u : (1u << count) - 1; }
-    /// By the list alone; then, as the pipeline does, each of the others. Returns what the list did.
+    rt_bucket& bucket(unsigned i) const { return r.shard()->rt_hash_table[hash[i] & r.shard()->rt_hash_mask]; }
+    /// By the list alone.
+    uint32_t route_list() {
+        rt_asked asked;
+        uint32_t absent = 0;
+        for (unsigned i = 0; asks && i < count; ++i)
+            absent |= uint32_t(!bucket(i).first_for(hash[i])) << i;
+        if (absent)
+            ip_route_ask_list(this_softnet(), iph, hash, absent, &asked);
+        return ip_route_input_list(this_softnet(), r.port("p0"), iph, hash, all(), asked, rt);
+    }
+    /// Then, as the pipeline does, each of the others. Returns what the list did.
     uint32_t route() {
-        const uint32_t done = ip_route_input_list(this_softnet(), r.port("p0"), iph, hash, all(), rt);
+        const uint32_t done = route_list();
         for (unsigned i = 0; i < count; ++i) {
             auto reason = skb_drop_reason::NOT_SPECIFIED;
             if (!(done >> i & 1) &&
@@ -164,12 +176,15 @@ TEST_P(route_list, a_stale_entry_and_a_failed_neighbour_are_for_the_full_rules) 
     rt_cache_flush(r().n);
     EXPECT_EQ(m.route(), 0u) << "the next hop's own entry is stale, too";
     EXPECT_TRUE(m.rt[0]->rt_genid == rt_genid(r().n)) << "decided anew";
-    m.rt[0]->dst.neighbour->nud_state.store(NUD_FAILED);
+    neighbour& failed = *m.rt[0]->dst.neighbour;
+    failed.nud_state.store(NUD_FAILED);
+    failed.hh.hh_seq.fetch_add(1); // its header may not be used, then
     misses other(r());
     other.add(ip("10.0.0.2"), ip("192.168.1.10"));
     EXPECT_EQ(other.route(), 0u);
     EXPECT_TRUE(!other.rt[0]->rt_cached);
-    m.rt[0]->dst.neighbour->nud_state.store(NUD_PERMANENT);
+    failed.nud_state.store(NUD_PERMANENT);
+    failed.hh.hh_seq.fetch_add(1);
 }
 
 /// A change of routes makes every entry stale: of those that still hold the burst renews all but the first over
@@ -220,13 +235,53 @@ TEST_P(route_list, without_memory_the_packet_uses_the_next_hops_own_entry) {
         fault_attr attr;
         attr.only = ip_dst_cachep.get();
         failslab_set(attr);
-        EXPECT_EQ(ip_route_input_list(this_softnet(), r().port("p0"), m.iph, m.hash, m.all(), m.rt),
-                  unsigned(admission));
+        EXPECT_EQ(m.route_list(), unsigned(admission));
         failslab_off();
         EXPECT_TRUE(m.rt[0]->rt_shared);
         EXPECT_EQ(r().stat(S::uncached) - uncached, unsigned(admission));
         EXPECT_EQ(m.route(), 1u);
         EXPECT_TRUE(m.rt[0]->rt_cached);
+    }
+}
+
+/// Above gc_thresh, asked ahead or by the list: a flow enters with its second packet, also within a burst.
+TEST_P(route_list, a_flow_that_is_asked_about_enters_with_its_second_packet) {
+    for (const bool asks : {false, true}) {
+        r().limits(1, 2000, 8);
+        warm();
+        misses m(r());
+        m.asks = asks;
+        const be32_t src = ip(asks ? "10.0.0.2" : "10.0.0.3");
+        m.add(src, ip("192.168.1.9"));
+        m.add(src, ip("192.168.2.9"));
+        const uint64_t lent = r().stat(S::unadmitted);
+        EXPECT_EQ(m.route(), 3u);
+        EXPECT_TRUE(m.rt[0]->rt_shared && m.rt[1]->rt_shared);
+        EXPECT_EQ(r().stat(S::unadmitted) - lent, 2u);
+        m.add(src, ip("192.168.1.20"));
+        m.add(src, ip("192.168.1.20"));
+        EXPECT_EQ(m.route(), 15u);
+        EXPECT_TRUE(m.rt[0]->rt_cached && m.rt[1]->rt_cached && m.rt[3]->rt_cached);
+        EXPECT_TRUE(m.rt[2]->rt_shared);
+        EXPECT_EQ(r().stat(S::unadmitted) - lent, 3u);
+        EXPECT_TRUE(rt_shard_is_valid(r().shard()));
+    }
+}
+
+/// What the list leaves to the full rules is theirs to ask about: it is not asked twice for one packet.
+TEST_P(route_list, who_was_asked_about_for_nothing_is_as_before) {
+    r().limits(1, 2000, 8);
+    warm();
+    misses m(r());
+    m.asks = true;
+    m.add(ip("10.0.0.2"), ip("192.168.3.1")); // blackhole
+    m.add(ip("10.0.0.2"), ip("192.168.9.1")); // its next hop is not resolved
+    for (const uint32_t seen : {0u, 0x12340001u}) {
+        for (unsigned i = 0; i < m.count; ++i)
+            m.bucket(i).seen = seen;
+        EXPECT_EQ(m.route_list(), 0u);
+        for (unsigned i = 0; i < m.count; ++i)
+            EXPECT_EQ(m.bucket(i).seen, seen);
     }
 }
 
@@ -254,6 +309,7 @@ TEST_P(route_list, a_flow_that_pays_enters_a_long_chain) {
     r().advance_ms(100);
     one_more(m);
     for (unsigned packet = 0; packet < 3; ++packet) {
+        m.asks = packet != 2;
         m.route();
         EXPECT_EQ(m.rt[0]->rt_cached, packet > 0) << packet;
         r().burst_end();
@@ -301,6 +357,7 @@ TEST_P(route_list, random_bursts) {
             const uint64_t entered = r().stat(S::allocated);
             for (unsigned burst = 0; burst < 600; ++burst) {
                 misses m(r());
+                m.asks = burst % 3;
                 for (unsigned i = 0; i < BURST; ++i)
                     m.add(cpu_to_be32(0x0a000002 + rng() % 5),
                           cpu_to_be32(0xc0a80100 + rng() % (burst % 7 ? 0x200 : 0x10)));

@@ -289,6 +289,28 @@ TEST(Runs, TheKernelsRuleIsToldByItsRefusals) {
     EXPECT_GT(got["uncached"], 90);
 }
 
+TEST(Runs, AFloodRefusesNobodyBetweenPortsOfEitherKind) {
+    for (const bool pcap_ports : {false, true}) {
+        route_cache_job job = job_of(flow_law::scan);
+        job.rhash_entries = 4096;
+        job.pcap_ports = pcap_ports;
+        const child_result r = with_memory(
+            [&] {
+                return run_in_child([&](child_result& out) { run_flood(job, flood_kind::sources, out); }, 120);
+            },
+            [](const child_result& c) { return c.error; });
+        ASSERT_EQ(r.error, "");
+        std::map<std::string, double> got(r.samples.begin(), r.samples.end());
+        EXPECT_GT(got["cached_mpps"], 0);
+        EXPECT_GT(got["flood_mpps"], 0);
+        EXPECT_GT(got["flood_hit_ratio"], 99);
+        EXPECT_EQ(got["flood_refused"], 0);
+        EXPECT_GE(got["entries_max"], 1000);
+        EXPECT_LT(got["entries_of_max"], 100);
+        EXPECT_LE(got["gc_looked"], 64);
+    }
+}
+
 TEST(Runs, WorkersHaveFlowsOfTheirOwn) {
     route_cache_job job = job_of(flow_law::working_set, 500);
     job.threads = 2;
