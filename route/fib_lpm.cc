@@ -75,7 +75,8 @@ struct fib_lpm_writer {
 
 fib_leaf_input::fib_leaf_input(const fib_leaf& leaf) {
     if (leaf.fi && leaf.type == RTN_UNICAST && leaf.fi->fib_nhs == 1)
-        word = uint64_t(leaf.plen) << PLEN_AT | reinterpret_cast<uint64_t>(leaf.fi->fib_nh_[0].nh_rth_input);
+        word = uint64_t(leaf.plen) << PLEN_AT |
+               reinterpret_cast<uint64_t>(leaf.fi->fib_nh_[0].nh_rth_input);
 }
 
 namespace {

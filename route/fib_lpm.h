@@ -30,8 +30,9 @@ struct fib_leaf {
 };
 static_assert(sizeof(fib_leaf) == 16, "divides a cache line");
 
-/// What a burst wants to know of a leaf, in a word, so that those of a full table stay in the first-level cache: of
-/// unicast routes with one next hop the length, and fi->fib_nh_[0].nh_rth_input.
+/// What a burst wants to know of a leaf, in a word, so that those of a full table stay in the
+/// first-level cache: of unicast routes with one next hop the length, and
+/// fi->fib_nh_[0].nh_rth_input.
 struct fib_leaf_input {
     static constexpr unsigned PLEN_AT = 56;
     uint64_t word = 0; ///< 0: of none such

@@ -103,9 +103,13 @@ static_assert(sizeof(rtable) <= 256);
 static_assert(offsetof(rtable, dst) == 24);
 
 /// TOS, plain, kind and generation of an entry, as they lie in its first line.
-[[gnu::always_inline]] inline uint64_t rt_state(const rtable* rt) { return rt_key_word(rt->key, 16); }
+[[gnu::always_inline]] inline uint64_t rt_state(const rtable* rt) {
+    return rt_key_word(rt->key, 16);
+}
 /// Those of a plain one of TOS 0 that is in no bucket.
-[[gnu::always_inline]] inline uint64_t rt_plain_state(uint32_t genid) { return uint64_t(genid) << 32 | 1u << 8; }
+[[gnu::always_inline]] inline uint64_t rt_plain_state(uint32_t genid) {
+    return uint64_t(genid) << 32 | 1u << 8;
+}
 constexpr uint64_t RT_STATE_KIND = 0xffff0000; ///< the kind in it
 static_assert(offsetof(rt_key, tos) == 16 && offsetof(rtable, rt_genid) == 20);
 
@@ -131,21 +135,24 @@ inline be32_t rt_nexthop(const rtable* rt, be32_t daddr) {
 constexpr unsigned RT_OWN_MAX = 8;
 constexpr uint8_t RT_MISSED_LATELY = 8;
 
-/// A bucket of the hash: all that a flow which has no entry is told by, without a look at the entries of others,
-/// which lie all over the memory. Marks are those of every entry's kind, three for each; of others, too, after an
-/// entry in the middle has gone.
+/// A bucket of the hash: all that a flow which has no entry is told by, without a look at the
+/// entries of others, which lie all over the memory. Marks are those of every entry's kind, three
+/// for each; of others, too, after an entry in the middle has gone.
 struct rt_bucket {
     static constexpr unsigned LONG = 15, MARKS_AT = 56;
     static constexpr uint64_t MARKS = ~uint64_t(0) << MARKS_AT, HEAD = ~MARKS & ~uint64_t(LONG);
-    uint64_t chain = 0; ///< third marks; the head (entries are linked by dst.rt_next); how many (LONG: that or more)
+    uint64_t chain = 0; ///< third marks; the head (entries are linked by dst.rt_next); how many
+                        ///< (LONG: that or more)
     uint32_t marks = 0; ///< first and second marks
     uint32_t seen = 0;  ///< a flow that came without an entry, and when (rt_admit); 0: none
 
     /// The bits of a hash that make a flow's kind; up to 2^19 buckets are chosen by the others.
     [[gnu::always_inline]] static uint16_t kind_of(uint32_t hash) { return uint16_t(hash >> 19); }
-    /// With one entry here one other flow in 2,000 looks as if it had one, too; with two one in 250.
+    /// With one entry here one other flow in 2,000 looks as if it had one, too; with two one in
+    /// 250.
     static uint64_t marks_of(uint16_t kind) {
-        return uint64_t(1) << (MARKS_AT | (kind & 7)) | uint32_t(1) << (kind >> 3 & 31) | uint32_t(1) << (kind >> 8);
+        return uint64_t(1) << (MARKS_AT | (kind & 7)) | uint32_t(1) << (kind >> 3 & 31) |
+               uint32_t(1) << (kind >> 8);
     }
     uint64_t all_marks() const { return (chain & MARKS) | marks; }
     [[gnu::always_inline]] rtable* head() const { return reinterpret_cast<rtable*>(chain & HEAD); }
@@ -160,7 +167,8 @@ struct rt_bucket {
     }
     unsigned length() const { return unsigned(chain & LONG); }
     void set(rtable* head, unsigned length, uint64_t marks_of_all) {
-        chain = (marks_of_all & MARKS) | reinterpret_cast<uint64_t>(head) | (length < LONG ? length : LONG);
+        chain = (marks_of_all & MARKS) | reinterpret_cast<uint64_t>(head) |
+                (length < LONG ? length : LONG);
         marks = uint32_t(marks_of_all);
     }
     /// rt, which is in no chain, becomes the head.
@@ -289,20 +297,25 @@ int ip_route_input_slow(sk_buff* skb, be32_t daddr, be32_t saddr, uint8_t tos, n
 /// packet has no options, mark 0, and is an IPv4 packet for this host's MAC.
 bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, rtable** rt,
                           skb_drop_reason* reason);
-/// What was asked about packets of a burst before ip_route_input_list, while their buckets were at hand.
+/// What was asked about packets of a burst before ip_route_input_list, while their buckets were at
+/// hand.
 struct rt_asked {
     uint32_t packets = 0;  ///< these: where the table is looked up for them is on its way
     uint32_t decided = 0;  ///< of these it is known whether their flows get an entry (rt_admit)
     uint32_t admitted = 0; ///< these do
     uint32_t seen[PACKET_BURST]; ///< of those that are decided: their buckets' words before
 };
-/// Asks about the packets `missed`, which by their buckets have no entry. ip_route_input_list has to follow.
-void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed, rt_asked* asked);
-/// The same for the packets `missed` (bit i: iph[i], hash[i] of its key) of a burst, where a next hop's own
-/// entry says what there is to say: those get rt[i], a plain entry, new or the next hop's own, and their bit in
-/// the result. rt[i] of the others in `missed` may be overwritten. mark is 0 for all.
-uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
-                             uint32_t missed, const rt_asked& asked, rtable** rt);
+/// Asks about the packets `missed`, which by their buckets have no entry. ip_route_input_list has
+/// to follow.
+void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
+                       rt_asked* asked);
+/// The same for the packets `missed` (bit i: iph[i], hash[i] of its key) of a burst, where a next
+/// hop's own entry says what there is to say: those get rt[i], a plain entry, new or the next hop's
+/// own, and their bit in the result. rt[i] of the others in `missed` may be overwritten. mark is 0
+/// for all.
+uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph,
+                             const uint32_t* hash, uint32_t missed, const rt_asked& asked,
+                             rtable** rt);
 
 /// Routes an own packet; fl4.saddr/oif are filled in. The rtable is good to the end of the burst; null with
 /// *err = -errno (-ENETUNREACH, -EHOSTUNREACH, -EACCES, -EINVAL, -ENOBUFS). Origin: ip_route_output_key.

@@ -164,9 +164,10 @@ extern shared_cache ip_dst_cachep;
 constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
 /// What rt_admit goes by besides the flow, for a burst or packet.
 struct rt_admission {
-    static constexpr unsigned SHIFT = 3; ///< the time in units of 8 jiffies, odd ones: unambiguous for half an hour
-    uint32_t time;                       ///< 16 bits, never 0: nor is a bucket's word, then
-    uint32_t chance;                     ///< odd; another each time: no pattern of packets is in step with it
+    static constexpr unsigned SHIFT =
+        3;           ///< the time in units of 8 jiffies, odd ones: unambiguous for half an hour
+    uint32_t time;   ///< 16 bits, never 0: nor is a bucket's word, then
+    uint32_t chance; ///< odd; another each time: no pattern of packets is in step with it
 
     explicit rt_admission(rt_hash_shard* shard)
         : time(uint16_t(shard->sd->jiffies >> SHIFT | 1)),
@@ -179,12 +180,14 @@ struct rt_admission {
 /// bucket, in whatever order they come, now one and now another is still remembered when it comes again, and a
 /// flood's passing flows push it out that seldom. A flow is remembered by the upper half of its hash. Without a
 /// branch: in a flood each would be a guess.
-[[gnu::always_inline]] inline bool rt_admit(rt_bucket& bucket, uint32_t hash, uint8_t dscp, rt_admission by) {
+[[gnu::always_inline]] inline bool rt_admit(rt_bucket& bucket, uint32_t hash, uint8_t dscp,
+                                            rt_admission by) {
     constexpr uint32_t RT_ADMIT_STAYS = 4;
     const uint32_t tag = hash >> 16 ^ dscp, seen = bucket.seen;
     const uint32_t lately = uint16_t(by.time - seen) <= RT_ADMIT_WINDOW >> rt_admission::SHIFT;
     const uint32_t same = uint32_t(seen >> 16 == tag) & lately;
-    const uint32_t stays = uint32_t(seen != 0) & lately & uint32_t(hash * by.chance >= ~0u / RT_ADMIT_STAYS);
+    const uint32_t stays =
+        uint32_t(seen != 0) & lately & uint32_t(hash * by.chance >= ~0u / RT_ADMIT_STAYS);
     bucket.seen = ((seen & -stays) | ((tag << 16 | by.time) & (stays - 1))) & (same - 1);
     return same;
 }

@@ -182,7 +182,8 @@ bool chain_is_valid(const rt_hash_shard* shard, uint32_t bucket, uint32_t* count
     for (const rtable* rt = b.head(); rt; rt = rt_next_in_chain(rt), ++length)
         if (++*count > shard->nr_cached || !entry_is_valid(shard, rt, bucket))
             return false;
-    return b.length() == std::min(length, rt_bucket::LONG) && (length || (!b.head() && !b.all_marks()));
+    return b.length() == std::min(length, rt_bucket::LONG) &&
+           (length || (!b.head() && !b.all_marks()));
 }
 
 bool lru_is_valid(const rt_hash_shard* shard) {

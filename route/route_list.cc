@@ -5,11 +5,12 @@
 // rules under this generation. So only what differs from packet to packet is asked: the addresses,
 // that neither is one of ours, and whether the flow pays for an entry: then that is like the next
 // hop's, else the packet uses the next hop's own.
-// One memory access follows from another (array, group, own entry; and of the entry that makes room:
-// bucket, chain), so the packets of a burst take them in step, each step asked for one before. Whether flows pay is
-// asked first of all, as the bucket alone says it, and because that takes as long as the table's memory does.
-// Doors: ip_route_ask_list, ip_route_input_list. Threads: on the slot that owns the shard, under RCU.
-// Origin: none in the kernel; the decisions are those of ip_route_input_slow (6.18).
+// One memory access follows from another (array, group, own entry; and of the entry that makes
+// room: bucket, chain), so the packets of a burst take them in step, each step asked for one
+// before. Whether flows pay is asked first of all, as the bucket alone says it, and because that
+// takes as long as the table's memory does. Doors: ip_route_ask_list, ip_route_input_list. Threads:
+// on the slot that owns the shard, under RCU. Origin: none in the kernel; the decisions are those
+// of ip_route_input_slow (6.18).
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -44,7 +45,9 @@ struct own_addresses {
         hashmask = ht->hashmask;
     }
     /// Which of the zone's buckets have nodes, rather than these: few addresses get past it.
-    [[gnu::always_inline]] unsigned may_be(be32_t a) const { return READ_ONCE(used[fn_hashfn_host(a, hashmask)]); }
+    [[gnu::always_inline]] unsigned may_be(be32_t a) const {
+        return READ_ONCE(used[fn_hashfn_host(a, hashmask)]);
+    }
     /// One of them is.
     [[gnu::always_inline]] bool contain(be32_t a, be32_t b) const {
         return unlikely(may_be(a) | may_be(b)) && (fn_zone_find(zone, a) || fn_zone_find(zone, b));
@@ -113,8 +116,8 @@ struct burst_rules {
         fl4.daddr = iph->daddr;
         fl4.saddr = iph->saddr;
         fib_result res;
-        if (fib_lookup(rt_shard_net(shard), &fl4, &res) ||
-            res.type != RTN_UNICAST || res.fi->fib_nhs != 1)
+        if (fib_lookup(rt_shard_net(shard), &fl4, &res) || res.type != RTN_UNICAST ||
+            res.fi->fib_nhs != 1)
             return nullptr;
         return res.nh()->nh_rth_input[cpu];
     }
@@ -201,9 +204,10 @@ struct entry_giver {
     }
 };
 
-/// Gives the packets of `answered`, whose rt[i] is their next hop's own entry, theirs. Returns which have it.
-uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash, uint32_t answered,
-                      const rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
+/// Gives the packets of `answered`, whose rt[i] is their next hop's own entry, theirs. Returns
+/// which have it.
+uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash,
+                      uint32_t answered, const rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
     entry_giver to{rules, iph, hash, rt};
     const uint32_t unadmitted = answered & asked.decided & ~asked.admitted;
     uint32_t done = unadmitted;
@@ -221,8 +225,8 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
 /// Finds the own entries of the next hops that the packets of `missed` leave by: rt[i], or null. By the compiled
 /// table, whose entries are E.
 template <class E>
-void find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed, uint32_t asked, rtable** rt,
-                 rt_gc_ahead& gc) {
+void find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed, uint32_t asked,
+                 rtable** rt, rt_gc_ahead& gc) {
     const fib_lpm* lpm = rules.lpm;
     for_each_bit(missed & ~asked, [&](unsigned i) { fib_lpm_prefetch(lpm, iph[i]->daddr); });
     E first[PACKET_BURST];
@@ -246,14 +250,15 @@ void find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed, u
 }
 
 /// The same by the zones: those of a table that is too small to be compiled, or found no memory for it.
-void find_by_zones(const burst_rules& rules, iphdr* const* iph, uint32_t missed, uint32_t, rtable** rt,
-                   rt_gc_ahead& gc) {
+void find_by_zones(const burst_rules& rules, iphdr* const* iph, uint32_t missed, uint32_t,
+                   rtable** rt, rt_gc_ahead& gc) {
     for_each_bit(missed, [&](unsigned i) { rt[i] = rules.own_entry_by_zones(iph[i]); });
     gc.heads();
 }
 
 /// Those of `missed` for which the own entry, rt[i], says all that is to be said.
-uint32_t answered_by_own(const burst_rules& rules, iphdr* const* iph, uint32_t missed, rtable* const* rt) {
+uint32_t answered_by_own(const burst_rules& rules, iphdr* const* iph, uint32_t missed,
+                         rtable* const* rt) {
     uint32_t answered = 0;
     for_each_bit(missed, [&](unsigned i) {
         if (likely(rt[i]) && likely(rules.answers(rt[i], iph[i])))
@@ -264,12 +269,14 @@ uint32_t answered_by_own(const burst_rules& rules, iphdr* const* iph, uint32_t m
 
 } // namespace
 
-void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed, rt_asked* asked) {
+void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
+                       rt_asked* asked) {
     rt_hash_shard* shard = sd->rt_shard;
     const fib_lookup_ahead table(*sd->nd_net);
     asked->packets = missed;
     if (!rt_thrifty(shard))
-        return for_each_bit(missed, [&](unsigned i) { __builtin_prefetch(table.of(iph[i]->daddr)); });
+        return for_each_bit(missed,
+                            [&](unsigned i) { __builtin_prefetch(table.of(iph[i]->daddr)); });
     rt_bucket* const buckets = shard->rt_hash_table; // not read again after a store
     const uint32_t mask = shard->rt_hash_mask;
     const rt_admission admission(shard);
@@ -278,14 +285,16 @@ void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash
         __builtin_prefetch(table.of(iph[i]->daddr));
         rt_bucket& bucket = buckets[hash[i] & mask];
         asked->seen[i] = bucket.seen;
-        admitted |= uint32_t(rt_admit(bucket, hash[i], iph[i]->tos & INET_DSCP_MASK, admission)) << i;
+        admitted |= uint32_t(rt_admit(bucket, hash[i], iph[i]->tos & INET_DSCP_MASK, admission))
+                    << i;
     });
     asked->decided = missed;
     asked->admitted = admitted;
 }
 
-uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph, const uint32_t* hash,
-                             uint32_t missed, const rt_asked& asked, rtable** rt) {
+uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph,
+                             const uint32_t* hash, uint32_t missed, const rt_asked& asked,
+                             rtable** rt) {
     const burst_rules rules(sd, dev);
     rt_hash_shard* shard = rules.shard;
     uint32_t answered = 0, done = 0;
@@ -293,8 +302,9 @@ uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* ip
         rt_gc_ahead gc(shard);
         if (!rules.full)
             gc.begin(entries_over(shard, unsigned(std::popcount(missed))));
-        auto* find =
-            !rules.lpm ? find_by_zones : rules.lpm->wide ? find_by_lpm<uint32_t> : find_by_lpm<uint16_t>;
+        auto* find = !rules.lpm        ? find_by_zones
+                     : rules.lpm->wide ? find_by_lpm<uint32_t>
+                                       : find_by_lpm<uint16_t>;
         find(rules, iph, missed, asked.packets, rt, gc);
         answered = answered_by_own(rules, iph, missed, rt);
         gc.chains();
@@ -302,7 +312,9 @@ uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* ip
     }
     // The full rules ask for themselves whether those pay that are left to them.
     if (const uint32_t left = asked.decided & ~answered; unlikely(left))
-        for_each_bit(left, [&](unsigned i) { shard->rt_hash_table[hash[i] & shard->rt_hash_mask].seen = asked.seen[i]; });
+        for_each_bit(left, [&](unsigned i) {
+            shard->rt_hash_table[hash[i] & shard->rt_hash_mask].seen = asked.seen[i];
+        });
     return done;
 }
 

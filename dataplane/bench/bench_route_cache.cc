@@ -175,7 +175,8 @@ void describe(CLI::App& app, settings& s) {
                    "slab: entries that it fetches or gives back at a time, at most limit")
         ->check(CLI::Range(1u, 1u << 20));
     app.add_option("--ports", s.ports,
-                   "floods: come in by and go out of net_ring, the cheapest port there is, or come in by net_pcap, "
+                   "floods: come in by and go out of net_ring, the cheapest port there is, or come "
+                   "in by net_pcap, "
                    "which copies each frame, and are dropped by net_null")
         ->check(CLI::IsMember({"net_ring", "net_pcap"}))
         ->capture_default_str();

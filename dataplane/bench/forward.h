@@ -100,6 +100,11 @@ std::vector<bench_metric> forward_metrics();
 
 /// Cycles by stage, rate, hits, drops: fills in the numbers (forward_metrics(), and drop_REASON).
 void run_forward(const forward_job& job, child_result& out);
+/// What a mixture with `percent` of slow packets costs, `mixed`, of the weighted sum of its parts,
+/// in which all packets are plain or all are slow.
+inline double weighted_ratio(double percent, double plain, double slow, double mixed) {
+    return mixed / (plain + percent / 100 * (slow - plain));
+}
 /// What mixtures of plain packets and of job.mix cost beside the weighted sum of both, for each
 /// share in percent: `cycles` and `weighted_ratio`, named "SHARE%_METRIC".
 void run_forward_weighted(const forward_job& job, child_result& out);

@@ -108,7 +108,7 @@ struct weighted_samples {
         const double plain = round.front(), slow = round.back();
         for (size_t i = 0; i < LANES; ++i) {
             cycles[i].push_back(round[i]);
-            ratios[i].push_back(round[i] / (plain + SHARES[i] / 100 * (slow - plain)));
+            ratios[i].push_back(weighted_ratio(SHARES[i], plain, slow, round[i]));
         }
     }
 };

@@ -77,8 +77,9 @@ struct route_cache_job {
     unsigned limit = 0, batchcount = 0; ///< of the slab's array caches; 0: as by default
     uint64_t span_ns = 1'000'000'000;
     const std::vector<prefix>* routes = nullptr;
-    /// Floods: come in by net_pcap, which allocates and copies each frame, and go out of net_null, which frees it,
-    /// rather than by net_ring, which hands pointers over and is the cheapest port there is.
+    /// Floods: come in by net_pcap, which allocates and copies each frame, and go out of net_null,
+    /// which frees it, rather than by net_ring, which hands pointers over and is the cheapest port
+    /// there is.
     bool pcap_ports = false;
 };
 

@@ -32,7 +32,8 @@ class saturated_ports {
 public:
     saturated_ports(bench_router& b, const std::vector<packet_addrs>& flows,
                     const std::vector<packet_addrs>& flood, bool sources)
-        : b_(b), w_(*b.r->workers[0]), sd_(*w_.sd), flows_(flows), flood_(flood), sources_(sources) {
+        : b_(b), w_(*b.r->workers[0]), sd_(*w_.sd), flows_(flows), flood_(flood),
+          sources_(sources) {
         if (!rings())
             callback_ = rte_eth_add_rx_callback(b.p0->port_id, 0, make_received, this);
     }
@@ -66,14 +67,16 @@ public:
     }
     /// Received so far and not sent.
     uint64_t lost() const {
-        return sd_.dev[size_t(b_.p0->dev.ifindex)].rx_packets - sd_.dev[size_t(b_.p1->dev.ifindex)].tx_packets;
+        return sd_.dev[size_t(b_.p0->dev.ifindex)].rx_packets -
+               sd_.dev[size_t(b_.p1->dev.ifindex)].tx_packets;
     }
     uint64_t established() const { return friend_; } ///< packets of theirs so far
 
 private:
     bool rings() const { return b_.p0->ring_in; }
     /// The driver's frames become ours before the worker has them.
-    static uint16_t make_received(uint16_t, uint16_t, rte_mbuf** m, uint16_t n, uint16_t, void* ports) {
+    static uint16_t make_received(uint16_t, uint16_t, rte_mbuf** m, uint16_t n, uint16_t,
+                                  void* ports) {
         auto& self = *static_cast<saturated_ports*>(ports);
         const uint64_t t = tsc_begin();
         self.make(m, n);
@@ -82,7 +85,8 @@ private:
     }
     void make(rte_mbuf** m, unsigned n) {
         for (unsigned i = 0; i < n; ++i)
-            write(m[i], flood_every_ && i % flood_every_ == flood_every_ - 1 ? stranger() : friendly());
+            write(m[i],
+                  flood_every_ && i % flood_every_ == flood_every_ - 1 ? stranger() : friendly());
     }
     packet_addrs friendly() { return flows_[friend_++ % flows_.size()]; }
     packet_addrs stranger() {

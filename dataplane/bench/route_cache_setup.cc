@@ -304,7 +304,8 @@ tl::expected<port*, std::string> add_pcap_port(router& r) {
     tl::expected<port*, std::string> opened = error(why);
     if (why.empty())
         opened = router_add_port(
-            r, {.name = "p0", .devargs = fmt::format("net_pcap_flood,rx_pcap={},infinite_rx=1", file)});
+            r, {.name = "p0",
+                .devargs = fmt::format("net_pcap_flood,rx_pcap={},infinite_rx=1", file)});
     unlink(file);
     return opened;
 }
@@ -329,9 +330,10 @@ tl::expected<bench_router, std::string> bench_router::make(const route_cache_job
     b.r = std::move(*made);
     for (port** p : {&b.p0, &b.p1}) {
         const bool in = p == &b.p0;
-        auto opened = !job.pcap_ports ? router_add_ring_port(*b.r, in ? "p0" : "p1", 1024)
-                      : in            ? add_pcap_port(*b.r)
-                                      : router_add_port(*b.r, {.name = "p1", .devargs = "net_null_flood,no-rx=1"});
+        auto opened =
+            !job.pcap_ports ? router_add_ring_port(*b.r, in ? "p0" : "p1", 1024)
+            : in            ? add_pcap_port(*b.r)
+                 : router_add_port(*b.r, {.name = "p1", .devargs = "net_null_flood,no-rx=1"});
         if (!opened)
             return error(opened.error());
         *p = *opened;

@@ -240,9 +240,11 @@ struct cache_question {
     explicit cache_question(const ip_burst& b)
         : iif(uint16_t(b.dev->ifindex)),
           current(rt_plain_state(b.nd_net->ipv4.rt_genid.load(std::memory_order_acquire))) {}
-    [[gnu::always_inline]] bool answered_by(const rtable* rt, const iphdr* iph, uint64_t mark) const {
+    [[gnu::always_inline]] bool answered_by(const rtable* rt, const iphdr* iph,
+                                            uint64_t mark) const {
         const uint64_t addresses = std::rotr(load<uint64_t>(&iph->saddr), 32);
-        return ((rt_key_word(rt->key, 0) ^ addresses) | (rt_key_word(rt->key, 8) ^ (iif | mark << 32)) |
+        return ((rt_key_word(rt->key, 0) ^ addresses) |
+                (rt_key_word(rt->key, 8) ^ (iif | mark << 32)) |
                 ((rt_state(rt) ^ (current | (iph->tos & INET_DSCP_MASK))) & ~RT_STATE_KIND)) == 0;
     }
 };

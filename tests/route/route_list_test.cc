@@ -26,7 +26,8 @@ struct misses {
     uint32_t hash[BURST];
     rtable* rt[BURST] = {};
     unsigned count = 0;
-    bool asks = false; ///< those that are in no bucket are asked about before, as the pipeline does in a flood
+    bool asks = false; ///< those that are in no bucket are asked about before, as the pipeline does
+                       ///< in a flood
 
     explicit misses(rt_router& router) : r(router) {}
     void add(be32_t src, be32_t dst, uint8_t tos = 0) {
@@ -46,7 +47,9 @@ struct misses {
         return rt_make_key(header[i].daddr, header[i].saddr, r.port("p0")->ifindex, 0, 0, header[i].tos);
     }
     uint32_t all() const { return count == BURST ? ~0u : (1u << count) - 1; }
-    rt_bucket& bucket(unsigned i) const { return r.shard()->rt_hash_table[hash[i] & r.shard()->rt_hash_mask]; }
+    rt_bucket& bucket(unsigned i) const {
+        return r.shard()->rt_hash_table[hash[i] & r.shard()->rt_hash_mask];
+    }
     /// By the list alone.
     uint32_t route_list() {
         rt_asked asked;
@@ -244,7 +247,8 @@ TEST_P(route_list, without_memory_the_packet_uses_the_next_hops_own_entry) {
     }
 }
 
-/// Above gc_thresh, asked ahead or by the list: a flow enters with its second packet, also within a burst.
+/// Above gc_thresh, asked ahead or by the list: a flow enters with its second packet, also within a
+/// burst.
 TEST_P(route_list, a_flow_that_is_asked_about_enters_with_its_second_packet) {
     for (const bool asks : {false, true}) {
         r().limits(1, 2000, 8);
@@ -268,7 +272,8 @@ TEST_P(route_list, a_flow_that_is_asked_about_enters_with_its_second_packet) {
     }
 }
 
-/// What the list leaves to the full rules is theirs to ask about: it is not asked twice for one packet.
+/// What the list leaves to the full rules is theirs to ask about: it is not asked twice for one
+/// packet.
 TEST_P(route_list, who_was_asked_about_for_nothing_is_as_before) {
     r().limits(1, 2000, 8);
     warm();

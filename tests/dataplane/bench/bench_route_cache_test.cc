@@ -296,7 +296,8 @@ TEST(Runs, AFloodRefusesNobodyBetweenPortsOfEitherKind) {
         job.pcap_ports = pcap_ports;
         const child_result r = with_memory(
             [&] {
-                return run_in_child([&](child_result& out) { run_flood(job, flood_kind::sources, out); }, 120);
+                return run_in_child(
+                    [&](child_result& out) { run_flood(job, flood_kind::sources, out); }, 120);
             },
             [](const child_result& c) { return c.error; });
         ASSERT_EQ(r.error, "");
