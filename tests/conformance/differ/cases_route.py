@@ -297,10 +297,13 @@ def next_hops():
 def changes():
     base = ["ip route add 192.168.1.0/24 via 10.0.1.2", "ip route add 192.168.2.0/24 via 10.0.2.2"]
 
-    def traffic(case):
-        return case.udp(dst="192.168.1.1").udp(dst="192.168.2.1").udp(dst="10.0.1.4").udp("10.0.1.4", "10.0.0.3",
-            "p1").echo().echo(dst="10.0.1.1").udp(dst="10.0.1.1", ttl=3).udp(dst="8.8.8.8").arp(1, "10.0.0.2",
-            "10.0.1.1").udp(dst="10.0.2.5", ttl=1)
+    # Each time from another host: how many are told within a second that there is no route is limited per host
+    # (route.error_cost, which a namespace cannot set), so that which of them are hangs on milliseconds.
+    def traffic(case, turn=0):
+        src = f"10.0.0.{2 + turn % 8}"
+        return case.udp(src, "192.168.1.1").udp(src, "192.168.2.1").udp(src, "10.0.1.4").udp("10.0.1.4", "10.0.0.3",
+            "p1").echo(src).echo(src, "10.0.1.1").udp(src, "10.0.1.1", ttl=3).udp(src, "8.8.8.8").arp(1, src,
+            "10.0.1.1").udp(src, "10.0.2.5", ttl=1)
 
     lines = {
         "addr": ["ip addr del 10.0.1.1/24 dev p1", "ip addr add 10.0.1.1/24 dev p1",
@@ -344,8 +347,8 @@ def changes():
         case = three(name, *base, fast=name in ("addr", "route", "neigh", "link"))
         case.hosts["p1"]["8.8.8.8"] = mac_of("8.8.8.8")
         traffic(case)
-        for line in changes_:
-            traffic(case.command(line, may_fail=True))
+        for turn, line in enumerate(changes_, 1):
+            traffic(case.command(line, may_fail=True), turn)
         yield case.wait(20)
 
 
