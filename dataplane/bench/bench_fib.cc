@@ -61,15 +61,18 @@ void fetch_memory() {
     munmap(p, bytes);
 }
 
-/// Resident memory of this process.
+/// Resident memory of this process, its hugepages among it, which the kernel counts apart.
 double resident() {
-    long pages = 0, rss = 0;
-    if (FILE* f = std::fopen("/proc/self/statm", "r")) {
-        if (std::fscanf(f, "%ld %ld", &pages, &rss) != 2)
-            rss = 0;
+    double sum = 0;
+    if (FILE* f = std::fopen("/proc/self/status", "r")) {
+        char line[256];
+        for (long kib = 0; std::fgets(line, sizeof line, f);)
+            if (std::sscanf(line, "VmRSS: %ld", &kib) == 1 ||
+                std::sscanf(line, "HugetlbPages: %ld", &kib) == 1)
+                sum += double(kib) * 1024;
         std::fclose(f);
     }
-    return double(rss) * 4096;
+    return sum;
 }
 
 /// Best of several rounds over all addresses: what others on the machine evict is not ours.
