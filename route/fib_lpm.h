@@ -89,15 +89,15 @@ template <class E>
 [[gnu::always_inline]] inline const E* __fib_lpm_in_group(const fib_lpm* lpm, uint32_t addr, E first) {
     return static_cast<const E*>(lpm->tbl8) + (size_t(E(first ^ FIB_LPM_EXT<E>)) << 8 | (addr & 0xff));
 }
+/// REQUIRES the same: the leaf's number that stands there.
 template <class E>
-[[gnu::always_inline]] inline const fib_leaf* __fib_lpm_second(const fib_lpm* lpm, uint32_t addr, E e) {
-    if (e & FIB_LPM_EXT<E>)
-        e = __atomic_load_n(__fib_lpm_in_group<E>(lpm, addr, e), __ATOMIC_ACQUIRE);
-    return lpm->leaves + e;
+[[gnu::always_inline]] inline E __fib_lpm_second(const fib_lpm* lpm, uint32_t addr, E first) {
+    return __atomic_load_n(__fib_lpm_in_group<E>(lpm, addr, first), __ATOMIC_ACQUIRE);
 }
 template <class E>
 [[gnu::always_inline]] inline const fib_leaf* __fib_lpm_find(const fib_lpm* lpm, uint32_t addr) {
-    return __fib_lpm_second<E>(lpm, addr, __fib_lpm_first<E>(lpm, addr));
+    const E e = __fib_lpm_first<E>(lpm, addr);
+    return lpm->leaves + (e & FIB_LPM_EXT<E> ? __fib_lpm_second<E>(lpm, addr, e) : e);
 }
 /// The leaf of the longest prefix that covers addr; never null. Good to the end of the burst.
 [[gnu::always_inline]] inline const fib_leaf* fib_lpm_find(const fib_lpm* lpm, be32_t addr) {

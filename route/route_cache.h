@@ -164,8 +164,8 @@ extern shared_cache ip_dst_cachep;
 constexpr uint32_t RT_ADMIT_WINDOW = 8 * HZ;
 /// What rt_admit goes by besides the flow, for a burst or packet.
 struct rt_admission {
-    static constexpr unsigned SHIFT =
-        3;           ///< the time in units of 8 jiffies, odd ones: unambiguous for half an hour
+    /// The time in units of 8 jiffies, odd ones: unambiguous for half an hour.
+    static constexpr unsigned SHIFT = 3;
     uint32_t time;   ///< 16 bits, never 0: nor is a bucket's word, then
     uint32_t chance; ///< odd; another each time: no pattern of packets is in step with it
 

@@ -8,9 +8,10 @@
 // One memory access follows from another (array, group, own entry; and of the entry that makes
 // room: bucket, chain), so the packets of a burst take them in step, each step asked for one
 // before. Whether flows pay is asked first of all, as the bucket alone says it, and because that
-// takes as long as the table's memory does. Doors: ip_route_ask_list, ip_route_input_list. Threads:
-// on the slot that owns the shard, under RCU. Origin: none in the kernel; the decisions are those
-// of ip_route_input_slow (6.18).
+// takes as long as the table's memory does.
+//
+// Doors: ip_route_ask_list, ip_route_input_list. Threads: on the slot that owns the shard, under RCU.
+// Origin: none in the kernel; the decisions are those of ip_route_input_slow (6.18).
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -244,8 +245,7 @@ void find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed, u
     gc.heads();
     for_each_bit(in_groups, [&](unsigned i) {
         const uint32_t daddr = be32_to_cpu(iph[i]->daddr);
-        const E e = __atomic_load_n(__fib_lpm_in_group<E>(lpm, daddr, first[i]), __ATOMIC_ACQUIRE);
-        rt[i] = rules.own_entry(lpm->inputs[e]);
+        rt[i] = rules.own_entry(lpm->inputs[__fib_lpm_second<E>(lpm, daddr, first[i])]);
     });
 }
 

@@ -176,8 +176,7 @@ void describe(CLI::App& app, settings& s) {
         ->check(CLI::Range(1u, 1u << 20));
     app.add_option("--ports", s.ports,
                    "floods: come in by and go out of net_ring, the cheapest port there is, or come "
-                   "in by net_pcap, "
-                   "which copies each frame, and are dropped by net_null")
+                   "in by net_pcap, which copies each frame, and are dropped by net_null")
         ->check(CLI::IsMember({"net_ring", "net_pcap"}))
         ->capture_default_str();
     app.add_option("--seconds", s.seconds, "CPU time of a measurement (floods: time)")

@@ -10,6 +10,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <unordered_set>
 #include <zlib.h>
@@ -295,18 +296,16 @@ std::string write_frames(const std::string& path) {
 
 /// A port that receives frames without end, over which who measures writes.
 tl::expected<port*, std::string> add_pcap_port(router& r) {
-    char file[] = "/tmp/slabfwd-frames-XXXXXX";
-    const int fd = mkstemp(file);
+    const int fd = memfd_create("frames", 0); // read when the port starts, and not again
     if (fd < 0)
-        return error(fmt::format("{}: {}", file, std::strerror(errno)));
-    close(fd);
-    const std::string why = write_frames(file);
+        return error(fmt::format("memfd_create: {}", std::strerror(errno)));
+    const std::string file = fmt::format("/proc/self/fd/{}", fd), why = write_frames(file);
     tl::expected<port*, std::string> opened = error(why);
     if (why.empty())
         opened = router_add_port(
             r, {.name = "p0",
                 .devargs = fmt::format("net_pcap_flood,rx_pcap={},infinite_rx=1", file)});
-    unlink(file);
+    close(fd);
     return opened;
 }
 

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <gmock/gmock.h>
 #include <set>
-#include <set>
 
 #include <fmt/format.h>
 
