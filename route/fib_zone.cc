@@ -19,7 +19,9 @@ kmem_cache *fn_hash_kmem, *fn_alias_kmem, *in_ifaddr_cachep;
 
 namespace {
 
-constexpr uint32_t FZ_MIN_DIVISOR = 16;
+/// Many more than most routers' prefixes of one length: a lookup that meets another prefix in the
+/// bucket is one that the processor did not foresee.
+constexpr uint32_t FZ_MIN_DIVISOR = 256;
 /// Of the hosts' zone: so many that few addresses meet one of the own ones' buckets, of which each packet that is
 /// not cached asks.
 constexpr uint32_t FZ_HOSTS_DIVISOR = 1024;

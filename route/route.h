@@ -133,7 +133,6 @@ inline be32_t rt_nexthop(const rtable* rt, be32_t daddr) {
 }
 
 constexpr unsigned RT_OWN_MAX = 8;
-constexpr uint8_t RT_MISSED_LATELY = 8;
 
 /// A bucket of the hash: all that a flow which has no entry is told by, without a look at the
 /// entries of others, which lie all over the memory. Marks are those of every entry's kind, three
@@ -209,7 +208,6 @@ struct rt_hash_shard {
     jiffies_t last_rebuild = 0;
     timer_list periodic;                 ///< gc_interval check of expired entries; pending while nr_cached
     uint32_t admit_chance = 1;           ///< a generator's state (rt_admit)
-    uint8_t missed_lately = 0;           ///< not 0: one of the last RT_MISSED_LATELY bursts had many misses
     unsigned gc_ahead = 0;               ///< entries at lru_head that a burst has asked for (rt_gc_ahead)
     const rtable* gc_next = nullptr;     ///< the entry behind them in the list; null outside of such a burst
     unsigned gc_looked_max = 0;          ///< most entries that one packet paid for; tests and reports
@@ -230,14 +228,6 @@ struct rt_hash_shard {
 inline void dst_use_noref(dst_entry* dst, jiffies_t now) {
     ++dst->__use;
     dst->lastuse = uint32_t(now);
-}
-/// Keeps shard->missed_lately, when a burst is through the route cache: a few misses, as new flows are, do not
-/// change how the bursts behind are looked up.
-inline void rt_missed(rt_hash_shard* shard, uint32_t missed) {
-    if (unlikely(std::popcount(missed) >= int(PACKET_BURST / 8)))
-        shard->missed_lately = RT_MISSED_LATELY;
-    else
-        shard->missed_lately -= shard->missed_lately != 0;
 }
 /// Caching is on: net.ipv4.rt_cache_rebuild_count is not negative and was not exceeded here. Origin: rt_caching.
 bool rt_caching(const net& n, const rt_hash_shard* shard);
@@ -300,13 +290,14 @@ bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, r
 /// What was asked about packets of a burst before ip_route_input_list, while their buckets were at
 /// hand.
 struct rt_asked {
-    uint32_t packets = 0;  ///< these: where the table is looked up for them is on its way
+    uint32_t packets =
+        0; ///< these are in no bucket; a compiled table's memory for them is on its way
     uint32_t decided = 0;  ///< of these it is known whether their flows get an entry (rt_admit)
     uint32_t admitted = 0; ///< these do
     uint32_t seen[PACKET_BURST]; ///< of those that are decided: their buckets' words before
 };
-/// Asks about the packets `missed`, which by their buckets have no entry. ip_route_input_list has
-/// to follow.
+/// Asks about the packets `missed`, which by their buckets have no entry: what takes as long as the
+/// table's memory. ip_route_input_list has to follow; where the table is not compiled that asks.
 void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
                        rt_asked* asked);
 /// The same for the packets `missed` (bit i: iph[i], hash[i] of its key) of a burst, where a next
@@ -314,8 +305,7 @@ void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash
 /// own, and their bit in the result. rt[i] of the others in `missed` may be overwritten. mark is 0
 /// for all.
 uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph,
-                             const uint32_t* hash, uint32_t missed, const rt_asked& asked,
-                             rtable** rt);
+                             const uint32_t* hash, uint32_t missed, rt_asked& asked, rtable** rt);
 
 /// Routes an own packet; fl4.saddr/oif are filled in. The rtable is good to the end of the burst; null with
 /// *err = -errno (-ENETUNREACH, -EHOSTUNREACH, -EACCES, -EINVAL, -ENOBUFS). Origin: ip_route_output_key.

@@ -67,8 +67,10 @@ struct burst_rules {
     bool full;   ///< entries are for flows that pay, now or before the burst is through
     bool simple = false;          ///< nothing but the table decides; else what follows is not filled in
     const fib_lpm* lpm = nullptr; ///< null: a small table
+    const fn_zone* zones = nullptr; ///< the main table
     own_addresses ours;
-    unsigned longest_other = 0; ///< length of the local table's other prefixes
+    const fn_zone* other = nullptr; ///< the local table's prefixes besides
+    unsigned longest_other = 0;     ///< how long they are at most
 
     burst_rules(softnet_data* sd, net_device* d)
         : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)), now(sd->jiffies),
@@ -87,9 +89,10 @@ struct burst_rules {
         if (!fz || fz->fz_order != 32)
             return;
         ours = own_addresses(fz);
-        const fn_zone* other = rcu_dereference(fz->fz_next);
+        other = rcu_dereference(fz->fz_next);
         longest_other = other ? unsigned(other->fz_order) : 0;
         lpm = rcu_dereference(fn->fib_main->tb_lpm);
+        zones = rcu_dereference(fn->fib_main->tb_data.fn_zone_list);
         simple = true;
     }
     /// Neither is of 0/8, 127/8 or from 224 on. Without a branch.
@@ -102,15 +105,41 @@ struct burst_rules {
         }();
         return !(unusual[uint8_t(a.raw)] | unusual[uint8_t(b.raw)]);
     }
+    /// A prefix of the local table, longer than `plen` or as long, covers addr: the local table has
+    /// the say.
+    [[gnu::always_inline]] bool local_covers(unsigned plen, be32_t addr) const {
+        return unlikely(plen <= longest_other) && in_other(addr);
+    }
+    [[gnu::noinline]] bool in_other(be32_t addr) const {
+        for (const fn_zone* fz = other; fz; fz = rcu_dereference(fz->fz_next))
+            if (fn_zone_find(fz, addr & fz->fz_mask))
+                return true;
+        return false;
+    }
     /// The own entry that a packet may use, by the table alone: asked for; null: the full rules are to be asked.
-    [[gnu::always_inline]] rtable* own_entry(fib_leaf_input leaf) const {
-        if (unlikely(leaf.plen() <= longest_other))
+    [[gnu::always_inline]] rtable* own_entry(fib_leaf_input leaf, be32_t daddr) const {
+        if (unlikely(!leaf.word) || local_covers(leaf.plen(), daddr))
             return nullptr;
         rtable* own = leaf.nh_rth_input()[cpu];
         __builtin_prefetch(own);
         return own;
     }
-    rtable* own_entry_by_zones(const iphdr* iph) const {
+    /// The same where the table is small. Nearly all prefixes have one route.
+    [[gnu::always_inline]] rtable* own_entry_by_zones(const iphdr* iph) const {
+        for (const fn_zone* fz = zones; fz; fz = rcu_dereference(fz->fz_next))
+            if (const fib_node* f = fn_zone_find(fz, iph->daddr & fz->fz_mask)) {
+                const fib_alias* fa = rcu_dereference(f->fn_alias);
+                const fib_info* fi = fa->fa_info;
+                if (unlikely(fa->fa_next || fa->fa_tos))
+                    break;
+                if (unlikely(fa->fa_type != RTN_UNICAST || fi->fib_nhs != 1) ||
+                    local_covers(unsigned(fz->fz_order), iph->daddr))
+                    return nullptr;
+                return fi->fib_nh_[0].nh_rth_input[cpu];
+            }
+        return own_entry_by_lookup(iph);
+    }
+    [[gnu::noinline]] rtable* own_entry_by_lookup(const iphdr* iph) const {
         flowi4 fl4;
         fl4.flowi4_iif = dev->ifindex;
         fl4.flowi4_tos = iph->tos & INET_DSCP_MASK;
@@ -118,13 +147,13 @@ struct burst_rules {
         fl4.saddr = iph->saddr;
         fib_result res;
         if (fib_lookup(rt_shard_net(shard), &fl4, &res) || res.type != RTN_UNICAST ||
-            res.fi->fib_nhs != 1)
+            res.fi->fib_nhs != 1 || !res.prefixlen)
             return nullptr;
         return res.nh()->nh_rth_input[cpu];
     }
     /// May a packet use it?
     [[gnu::always_inline]] bool answers(const rtable* rt, const iphdr* iph) const {
-        return likely(rt_state(rt) == rt_plain_state(genid)) && rt->dst.dev != dev &&
+        return likely(rt) && likely(rt_state(rt) == rt_plain_state(genid)) && rt->dst.dev != dev &&
                rt_neigh_valid(rt->dst.neighbour) && usual(iph->daddr, iph->saddr) &&
                !ours.contain(iph->daddr, iph->saddr);
     }
@@ -134,6 +163,23 @@ struct burst_rules {
     }
     /// Are entries, as many as there are now, for flows that pay?
     bool thrifty() const { return full && rt_thrifty(shard); }
+};
+
+/// Asks of flows that are in no bucket whether they pay. What the buckets said before is kept.
+struct admission_asker {
+    rt_bucket* buckets; // not read again after a store
+    uint32_t mask;
+    rt_admission by;
+
+    admission_asker(const rt_hash_shard* shard, rt_admission admission)
+        : buckets(shard->rt_hash_table), mask(shard->rt_hash_mask), by(admission) {}
+    /// Of packet i's flow, in a bit.
+    [[gnu::always_inline]] uint32_t admitted(unsigned i, const iphdr* iph, uint32_t hash,
+                                             rt_asked* asked) const {
+        rt_bucket& bucket = buckets[hash & mask];
+        asked->seen[i] = bucket.seen;
+        return uint32_t(rt_admit(bucket, hash, iph->tos & INET_DSCP_MASK, by)) << i;
+    }
 };
 
 /// Counts of the packets of a burst.
@@ -223,13 +269,15 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
     return done;
 }
 
-/// Finds the own entries of the next hops that the packets of `missed` leave by: rt[i], or null. By the compiled
-/// table, whose entries are E.
+/// Finds the own entries of the next hops that the packets of `missed` leave by: rt[i], or null.
+/// Returns those for which it says all that is to be said. By the compiled table, whose entries are
+/// E.
 template <class E>
-void find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed, uint32_t asked,
-                 rtable** rt, rt_gc_ahead& gc) {
+uint32_t find_by_lpm(const burst_rules& rules, iphdr* const* iph, const uint32_t*, uint32_t missed,
+                     rt_asked* asked, rtable** rt, rt_gc_ahead& gc) {
     const fib_lpm* lpm = rules.lpm;
-    for_each_bit(missed & ~asked, [&](unsigned i) { fib_lpm_prefetch(lpm, iph[i]->daddr); });
+    for_each_bit(missed & ~asked->packets,
+                 [&](unsigned i) { fib_lpm_prefetch(lpm, iph[i]->daddr); });
     E first[PACKET_BURST];
     uint32_t in_groups = 0; // of prefixes longer than 24: few
     for_each_bit(missed, [&](unsigned i) {
@@ -239,31 +287,38 @@ void find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed, u
             prefetch_l2(__fib_lpm_in_group<E>(lpm, daddr, first[i]));
             in_groups |= 1u << i;
         } else {
-            rt[i] = rules.own_entry(lpm->inputs[first[i]]);
+            rt[i] = rules.own_entry(lpm->inputs[first[i]], iph[i]->daddr);
         }
     });
     gc.heads();
     for_each_bit(in_groups, [&](unsigned i) {
         const uint32_t daddr = be32_to_cpu(iph[i]->daddr);
-        rt[i] = rules.own_entry(lpm->inputs[__fib_lpm_second<E>(lpm, daddr, first[i])]);
+        rt[i] =
+            rules.own_entry(lpm->inputs[__fib_lpm_second<E>(lpm, daddr, first[i])], iph[i]->daddr);
     });
-}
-
-/// The same by the zones: those of a table that is too small to be compiled, or found no memory for it.
-void find_by_zones(const burst_rules& rules, iphdr* const* iph, uint32_t missed, uint32_t,
-                   rtable** rt, rt_gc_ahead& gc) {
-    for_each_bit(missed, [&](unsigned i) { rt[i] = rules.own_entry_by_zones(iph[i]); });
-    gc.heads();
-}
-
-/// Those of `missed` for which the own entry, rt[i], says all that is to be said.
-uint32_t answered_by_own(const burst_rules& rules, iphdr* const* iph, uint32_t missed,
-                         rtable* const* rt) {
     uint32_t answered = 0;
+    for_each_bit(missed,
+                 [&](unsigned i) { answered |= uint32_t(rules.answers(rt[i], iph[i])) << i; });
+    return answered;
+}
+
+/// The same by the zones: those of a table that is too small to be compiled, or found no memory for
+/// it. Its few next hops are at hand, and nothing is waited for meanwhile: whether flows pay is
+/// asked here.
+uint32_t find_by_zones(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash,
+                       uint32_t missed, rt_asked* asked, rtable** rt, rt_gc_ahead& gc) {
+    const admission_asker asker(rules.shard, rules.admission);
+    const uint32_t absent = rules.thrifty() ? asked->packets : 0;
+    uint32_t answered = 0, admitted = 0;
     for_each_bit(missed, [&](unsigned i) {
-        if (likely(rt[i]) && likely(rules.answers(rt[i], iph[i])))
-            answered |= 1u << i;
+        rt[i] = rules.own_entry_by_zones(iph[i]);
+        answered |= uint32_t(rules.answers(rt[i], iph[i])) << i;
+        if (absent >> i & 1)
+            admitted |= asker.admitted(i, iph[i], hash[i], asked);
     });
+    asked->decided = absent;
+    asked->admitted = admitted;
+    gc.heads();
     return answered;
 }
 
@@ -271,30 +326,25 @@ uint32_t answered_by_own(const burst_rules& rules, iphdr* const* iph, uint32_t m
 
 void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
                        rt_asked* asked) {
-    rt_hash_shard* shard = sd->rt_shard;
-    const fib_lookup_ahead table(*sd->nd_net);
     asked->packets = missed;
-    if (!rt_thrifty(shard))
+    const fib_lookup_ahead table(*sd->nd_net);
+    if (!table.size)
+        return;
+    if (!rt_thrifty(sd->rt_shard))
         return for_each_bit(missed,
                             [&](unsigned i) { __builtin_prefetch(table.of(iph[i]->daddr)); });
-    rt_bucket* const buckets = shard->rt_hash_table; // not read again after a store
-    const uint32_t mask = shard->rt_hash_mask;
-    const rt_admission admission(shard);
+    const admission_asker asker(sd->rt_shard, rt_admission(sd->rt_shard));
     uint32_t admitted = 0;
     for_each_bit(missed, [&](unsigned i) {
         __builtin_prefetch(table.of(iph[i]->daddr));
-        rt_bucket& bucket = buckets[hash[i] & mask];
-        asked->seen[i] = bucket.seen;
-        admitted |= uint32_t(rt_admit(bucket, hash[i], iph[i]->tos & INET_DSCP_MASK, admission))
-                    << i;
+        admitted |= asker.admitted(i, iph[i], hash[i], asked);
     });
     asked->decided = missed;
     asked->admitted = admitted;
 }
 
 uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph,
-                             const uint32_t* hash, uint32_t missed, const rt_asked& asked,
-                             rtable** rt) {
+                             const uint32_t* hash, uint32_t missed, rt_asked& asked, rtable** rt) {
     const burst_rules rules(sd, dev);
     rt_hash_shard* shard = rules.shard;
     uint32_t answered = 0, done = 0;
@@ -305,8 +355,7 @@ uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* ip
         auto* find = !rules.lpm        ? find_by_zones
                      : rules.lpm->wide ? find_by_lpm<uint32_t>
                                        : find_by_lpm<uint16_t>;
-        find(rules, iph, missed, asked.packets, rt, gc);
-        answered = answered_by_own(rules, iph, missed, rt);
+        answered = find(rules, iph, hash, missed, &asked, rt, gc);
         gc.chains();
         done = give_entries(rules, iph, hash, answered, asked, rt, gc);
     }

@@ -15,12 +15,13 @@
 #include "neigh/skbuff.h"
 #include "route/fib_lpm.h"
 #include "route/route_cache.h"
+#include "route/rt_bucket_list.h"
 
 namespace slabfwd {
 
 namespace {
 
-constexpr unsigned BURST = 32;
+constexpr unsigned BURST = PACKET_BURST;
 using stat = rt_cache_stat;
 
 /// Counts of a slot's cache at a moment.
@@ -179,13 +180,8 @@ private:
             hash[i] = rt_hash_seeded(iph_[i]->daddr, iph_[i]->saddr, iif, shard->rt_hash_seed);
             __builtin_prefetch(&shard->rt_hash_table[hash[i] & shard->rt_hash_mask]);
         }
-        for (unsigned i = 0; i < BURST; ++i) {
-            const rt_bucket bucket = shard->rt_hash_table[hash[i] & shard->rt_hash_mask];
-            first[i] = shard->missed_lately ? bucket.first_for(hash[i]) : bucket.head();
-            missed |= uint32_t(!first[i]) << i;
-            __builtin_prefetch(first[i]);
-        }
-        if (missed && shard->missed_lately)
+        missed = rt_bucket_list(shard->rt_hash_table, shard->rt_hash_mask, hash, BURST, first);
+        if (missed)
             ip_route_ask_list(&sd_, iph_, hash, missed, &asked);
         for (unsigned i = 0; i < BURST; ++i) {
             const rt_key key{iph_[i]->daddr, iph_[i]->saddr, uint16_t(iif), 0, 0, 0, 0, 0};
@@ -205,7 +201,6 @@ private:
             const uint32_t done = ip_route_input_list(&sd_, dev_, iph_, hash, missed, asked, rt);
             for_each_bit(missed & ~done, [&](unsigned i) { miss(i); });
         }
-        rt_missed(shard, missed);
         end_of_burst();
         return BURST;
     }

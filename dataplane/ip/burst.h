@@ -37,6 +37,7 @@ struct ip_burst {
     net_device* out;  ///< the port that all plain packets leave by; null: several, or no port
     rte_mbuf** m;     ///< the receiver's array
     iphdr* iph[PACKET_BURST];
+    uint32_t len[PACKET_BURST]; ///< of frame i as received, behind its Ethernet header
     rtable* rt[PACKET_BURST];
     uint32_t hash[PACKET_BURST]; ///< of packet i's flow in the route cache
     uint64_t hh[PACKET_BURST][2]; ///< next hop's link header, when hooks are still to see the frame's own

@@ -24,13 +24,13 @@
 #include "dataplane/worker/worker.h"
 #include "neigh/packet_work.h"
 #include "route/fib_lpm.h"
+#include "route/rt_bucket_list.h"
 
 namespace slabfwd {
 
 namespace {
 
 constexpr uint64_t MAC_MASK = 0x0000ffffffffffff;
-constexpr uint8_t INET_ECN_MASK = 3;
 /// Receive flags that take a frame off the path: a tag the driver stripped, a bad header checksum.
 constexpr uint64_t RX_NOT_PLAIN = RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_IP_CKSUM_BAD;
 
@@ -72,11 +72,13 @@ struct rt_buckets {
     [[gnu::always_inline]] rt_bucket& of(uint32_t hash) const { return table[hash & mask]; }
 };
 
-/// Frames that the driver has nothing to say against and that have room for a header stay. Their buckets of the
-/// route cache are asked for before the headers are checked, which takes about as long as the memory: what turns
-/// out to be no header has been hashed for nothing.
-void eth_type_trans_list(ip_burst& b) {
+/// Frames that the driver has nothing to say against and that have room for a header stay. Their
+/// buckets of the route cache are asked for before the headers are checked, which takes about as
+/// long as the memory: what turns out to be no header has been hashed for nothing. Returns how many
+/// bytes the frames have.
+uint64_t eth_type_trans_list(ip_burst& b) {
     const rt_buckets buckets(b); // not read again after a store
+    uint64_t bytes = 0;
     for (unsigned i = 0, count = b.count; i < count; ++i) {
         const rte_mbuf* m = b.m[i];
         const char* eth = rte_pktmbuf_mtod(m, const char*);
@@ -85,8 +87,11 @@ void eth_type_trans_list(ip_burst& b) {
             eth = no_frame;
         }
         b.iph[i] = reinterpret_cast<iphdr*>(const_cast<char*>(eth) + ETH_HLEN);
+        b.len[i] = m->pkt_len - ETH_HLEN;
+        bytes += m->pkt_len;
         b.hash[i] = buckets.prefetch(b.iph[i]);
     }
+    return bytes;
 }
 
 /// Only the checksum is wrong, and a NIC that saw the whole frame says that it is right.
@@ -182,11 +187,10 @@ template <class F> [[gnu::noinline]] void keep_order(ip_burst& b, burst_exit at,
     return true;
 }
 
-void count_ect(ip_burst& b, unsigned n, unsigned tos_of_all) {
+void count_ect(ip_burst& b, uint32_t ect) {
     auto& ip = b.sd->ip_statistics;
-    if (likely((tos_of_all & INET_ECN_MASK) == 0))
-        return ip[ipstats_mib::NOECTPKTS].add(n);
-    for_each_live(b, [&](unsigned i) {
+    ip[ipstats_mib::NOECTPKTS].add(unsigned(std::popcount(b.live() & ~ect)));
+    for_each_bit(b.live() & ect, [&](unsigned i) {
         ip[ipstats_mib(unsigned(ipstats_mib::NOECTPKTS) + (b.iph[i]->tos & INET_ECN_MASK))].add(1);
     });
 }
@@ -194,7 +198,8 @@ void count_ect(ip_burst& b, unsigned n, unsigned tos_of_all) {
 /// Every check of ip_rcv_core that a plain header passes; what fails one is for ip_rcv_core to judge.
 void ip_rcv_list(ip_burst& b) {
     const rcv_address to = address_of(b.dev);
-    if (uint32_t bad = ip_rcv_check(b.iph, b.count, to) & b.live(); unlikely(bad))
+    const rcv_verdict verdict = ip_rcv_check(b.iph, b.len, b.count, to);
+    if (uint32_t bad = verdict.bad & b.live(); unlikely(bad))
         for_each_bit(bad, [&](unsigned i) {
             if (!checksum_was_verified(b.m[i], b.iph[i], to))
                 b.leave(i, burst_exit::netif_receive_skb);
@@ -202,17 +207,11 @@ void ip_rcv_list(ip_burst& b) {
     if (unlikely(nf_ordered(b, 1u << NF_INET_PRE_ROUTING)))
         keep_order(b, burst_exit::netif_receive_skb, [](unsigned) { return true; });
     uint32_t padding = 0; // received, but not sent
-    unsigned tos_of_all = 0;
-    for_each_live(b, [&](unsigned i) {
-        rte_mbuf* m = b.m[i];
-        const iphdr* iph = b.iph[i];
-        const uint32_t len = m->pkt_len - ETH_HLEN, tot_len = be16_to_cpu(iph->tot_len);
-        if (unlikely(tot_len != len)) {
-            if (!ip_trim(m, tot_len))
-                return b.leave(i, burst_exit::netif_receive_skb);
-            padding += len - tot_len;
-        }
-        tos_of_all |= iph->tos;
+    for_each_bit(verdict.resize & b.live(), [&](unsigned i) {
+        const uint32_t tot_len = be16_to_cpu(b.iph[i]->tot_len);
+        if (!ip_trim(b.m[i], tot_len))
+            return b.leave(i, burst_exit::netif_receive_skb);
+        padding += b.len[i] - tot_len;
     });
     for_each_bit(b.all() & b.slow, [&](unsigned i) { b.octets -= uint64_t(b.m[i]->pkt_len) - ETH_HLEN; });
     const unsigned n = unsigned(std::popcount(b.live()));
@@ -221,7 +220,7 @@ void ip_rcv_list(ip_burst& b) {
     ip[ipstats_mib::INOCTETS].add(b.octets);
     b.octets -= padding;
     b.octets_of = b.live();
-    count_ect(b, n, tos_of_all);
+    count_ect(b, verdict.ect);
     const nf_hook_entries* e = nf_hooks(*b.nd_net, NF_INET_PRE_ROUTING);
     if (likely(!e))
         return;
@@ -271,7 +270,7 @@ static_assert(offsetof(rt_key, saddr) == 4 && offsetof(rt_key, iif) == 8);
 
 /// Packets that the cache has no plain entry for. Most want nothing but a forward by the tables: those stay in
 /// the burst when their entry, new or the next hop's own, is plain; the others leave.
-[[gnu::noinline]] void ip_route_miss_list(ip_burst& b, uint32_t missed, const rt_asked& asked) {
+[[gnu::noinline]] void ip_route_miss_list(ip_burst& b, uint32_t missed, rt_asked& asked) {
     stage_mark(stage::route_cache);
     const uint32_t done = ip_route_input_list(b.sd, b.dev, b.iph, b.hash, missed, asked, b.rt);
     const uint32_t others = missed & ~done;
@@ -294,26 +293,6 @@ static_assert(offsetof(rt_key, saddr) == 4 && offsetof(rt_key, iif) == 8);
     stage_mark(stage::ip_route_input);
 }
 
-/// Where in the route cache the search for the packets' entries begins; the entries are on their way. Returns
-/// the packets that have none by what their bucket says.
-[[gnu::always_inline]] inline uint32_t rt_bucket_list(ip_burst& b, const rt_buckets& in) {
-    const rt_buckets buckets(in); // by value below, so that nothing is read again after a store
-    uint32_t missed = 0;
-    // Whether a flow is in its bucket at all is asked first only where many are not.
-    if (likely(!b.sd->rt_shard->missed_lately))
-        for_each_live(b, [&b, buckets](unsigned i) {
-            b.rt[i] = buckets.of(b.hash[i]).head();
-            rte_prefetch0(b.rt[i]);
-        });
-    else
-        for_each_live(b, [&b, &missed, buckets](unsigned i) {
-            b.rt[i] = buckets.of(b.hash[i]).first_for(b.hash[i]);
-            missed |= uint32_t(!b.rt[i]) << i;
-            rte_prefetch0(b.rt[i]);
-        });
-    return missed;
-}
-
 /// The route cache: a hit of the current generation that is a plain forward stays. MARKED: a hook may
 /// have changed the addresses of those that have an sk_buff, and marked them.
 template <bool MARKED>
@@ -323,7 +302,8 @@ void rt_cache_list(ip_burst& b) {
     const rt_buckets buckets(b);
     if constexpr (MARKED)
         for_each_bit(b.live() & b.skbs, [&](unsigned i) { b.hash[i] = buckets.prefetch(b.iph[i]); });
-    uint32_t searched = 0, missed = rt_bucket_list(b, buckets);
+    uint32_t searched = 0;
+    uint32_t missed = rt_bucket_list(buckets.table, buckets.mask, b.hash, b.count, b.rt) & b.live();
     rt_asked asked;
     if constexpr (MARKED)
         missed = 0; // one that is marked asks the rules for itself
@@ -332,7 +312,7 @@ void rt_cache_list(ip_burst& b) {
     for_each_of(b, b.live() & ~missed, [&](unsigned i) {
         rtable* rt = b.rt[i];
         const uint32_t mark = MARKED && (b.skbs >> i & 1) ? skb_from_mbuf(b.m[i])->mark : 0;
-        if (unlikely(!rt || !question.answered_by(rt, b.iph[i], mark))) {
+        if (unlikely((MARKED && !rt) || !question.answered_by(rt, b.iph[i], mark))) {
             b.rt[i] = rt =
                 rt_cache_search(buckets.of(b.hash[i]), b.hash[i], b.iph[i], mark, question, *b.sd, &searched);
             if (!rt) {
@@ -351,7 +331,6 @@ void rt_cache_list(ip_burst& b) {
     b.sd->rt_stat[rt_cache_stat::in_hlist_search].add(searched);
     if (unlikely(missed))
         ip_route_miss_list(b, missed, asked);
-    rt_missed(b.sd->rt_shard, missed);
 }
 
 void ip_rcv_finish_list(ip_burst& b) {
@@ -469,19 +448,35 @@ struct burst_output {
         else
             dev_hard_start_xmit(b, i);
     }
-    /// The same for n plain packets from packet i on that leave by one port, without an sk_buff.
-    void run(ip_burst& b, unsigned i, unsigned n) {
-        put_headers(b, i, n);
-        octets += port_stage_burst(port_tx_stage(*port_of(b.out), *b.sd), b.m + i, n) - uint64_t(n) * ETH_HLEN;
+    /// The same for plain packets that leave by one port, without an sk_buff: the runs between
+    /// those that leave.
+    template <class F>
+    [[gnu::always_inline]] void runs(ip_burst& b, F leave) {
+        put_headers(b);
+        tx_stage& st = port_tx_stage(*port_of(b.out), *b.sd);
+        rte_mbuf* m[PACKET_BURST + TX_RUN];
+        std::fill_n(std::copy_n(b.m, b.count, m), TX_RUN, nullptr);
+        octets = b.octets;
+        for_each_bit(b.slow & b.octets_of,
+                     [&](unsigned i) { octets -= uint64_t(m[i]->pkt_len) - ETH_HLEN; });
+        st.bytes += uint32_t(octets) + unsigned(std::popcount(b.live())) * ETH_HLEN;
+        unsigned begin = 0;
+        for_each_bit(b.slow, [&](unsigned i) {
+            port_stage_run(st, m + begin, i - begin);
+            leave(i);
+            begin = i + 1;
+        });
+        port_stage_run(st, m + begin, b.count - begin);
     }
-    static void put_headers(ip_burst& b, unsigned i, unsigned n) {
+    static void put_headers(ip_burst& b) {
         if (b.hh_kept)
-            for (const unsigned end = i + n; i < end; ++i)
+            for_each_live(b, [&b](unsigned i) {
                 std::memcpy(reinterpret_cast<char*>(b.iph[i]) - 16, b.hh[i], 16);
+            });
     }
     /// The same for a whole burst.
     void all(ip_burst& b) {
-        put_headers(b, 0, b.count);
+        put_headers(b);
         octets = b.octets;
         stage_mark(stage::ip_output);
         port_xmit_burst(port_tx_stage(*port_of(b.out), *b.sd), b.m, b.count,
@@ -529,14 +524,8 @@ void ip_output_list(ip_burst& b) {
     };
     if (likely(live == b.all() && one_way)) {
         out.all(b);
-    } else if (one_way && !b.gone) { // the runs between those that leave: no question is asked packet by packet
-        unsigned begin = 0;
-        for_each_bit(b.slow, [&](unsigned i) {
-            out.run(b, begin, i - begin);
-            leave(i);
-            begin = i + 1;
-        });
-        out.run(b, begin, b.count - begin);
+    } else if (one_way && !b.gone && !b.skbs) {
+        out.runs(b, leave);
     } else {
         for_each_bit(b.all() & ~b.gone, [&](unsigned i) {
             if (live >> i & 1)
@@ -549,17 +538,17 @@ void ip_output_list(ip_burst& b) {
     b.sd->ip_statistics[ipstats_mib::OUTOCTETS].add(out.octets);
 }
 
-/// Up to PACKET_BURST frames, `bytes` long together, on their way through the stages.
-void ip_burst_rcv(softnet_data& sd, net_device* dev, rte_mbuf** m, unsigned n, uint64_t bytes) {
+/// Up to PACKET_BURST frames on their way through the stages. Returns how many bytes they had.
+uint64_t ip_burst_rcv(softnet_data& sd, net_device* dev, rte_mbuf** m, unsigned n) {
     ip_burst b;
     b.sd = &sd;
     b.nd_net = sd.nd_net;
     b.dev = dev;
     b.count = n;
     b.slow = b.gone = b.skbs = 0;
-    b.octets = bytes - uint64_t(n) * ETH_HLEN;
     b.m = m;
-    eth_type_trans_list(b);
+    const uint64_t bytes = eth_type_trans_list(b);
+    b.octets = bytes - uint64_t(n) * ETH_HLEN;
     stage_mark(stage::eth_type_trans);
     ip_rcv_list(b);
     stage_mark(stage::ip_rcv);
@@ -569,6 +558,7 @@ void ip_burst_rcv(softnet_data& sd, net_device* dev, rte_mbuf** m, unsigned n, u
     stage_mark(stage::ip_forward);
     ip_output_list(b);
     stage_mark(stage::ip_output);
+    return bytes;
 }
 
 } // namespace
@@ -608,21 +598,22 @@ void netif_receive_mbuf(softnet_data& sd, net_device* dev, rte_mbuf* m) {
     netif_receive_skb(skb);
 }
 
-void netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16_t n, uint64_t bytes) {
+uint64_t netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16_t n) {
+    uint64_t bytes = 0;
     if (unlikely(sd.tracer || !dev->up() || dev->master_ifindex)) { // a VRF's hooks come in between
+        bytes = burst_bytes(m, n);
         for (uint16_t i = 0; i < n; ++i)
             netif_receive_mbuf(sd, dev, m[i]);
         stage_mark(stage::slow);
-        return;
+        return bytes;
     }
     while (n) {
         const auto some = std::min<uint16_t>(n, PACKET_BURST);
-        const uint64_t length = some == n ? bytes : burst_bytes(m, some);
-        ip_burst_rcv(sd, dev, m, some, length);
+        bytes += ip_burst_rcv(sd, dev, m, some);
         m += some;
         n = uint16_t(n - some);
-        bytes -= length;
     }
+    return bytes;
 }
 
 } // namespace slabfwd

@@ -35,11 +35,15 @@ constexpr ip_rcv_check_version versions[] = {
 
 } // namespace
 
-uint32_t ip_rcv_check_plain(const iphdr* const* iph, unsigned n, rcv_address to) {
-    uint32_t bad = 0;
-    for (unsigned i = 0; i < n; ++i)
-        bad |= uint32_t(!is_plain(iph[i], to)) << i;
-    return bad;
+rcv_verdict ip_rcv_check_plain(const iphdr* const* iph, const uint32_t* len, unsigned n,
+                               rcv_address to) {
+    rcv_verdict all{0, 0, 0};
+    for (unsigned i = 0; i < n; ++i) {
+        all.bad |= uint32_t(!is_plain(iph[i], to)) << i;
+        all.resize |= uint32_t(be16_to_cpu(iph[i]->tot_len) != len[i]) << i;
+        all.ect |= uint32_t((iph[i]->tos & INET_ECN_MASK) != 0) << i;
+    }
+    return all;
 }
 
 std::span<const ip_rcv_check_version> ip_rcv_check_versions() {

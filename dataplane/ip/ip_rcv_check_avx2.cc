@@ -43,6 +43,11 @@ struct avx2 {
     static vec xor_(vec a, vec b) { return _mm256_xor_si256(a, b); }
     static vec add(vec a, vec b) { return _mm256_add_epi32(a, b); }
     static vec high_half(vec a) { return _mm256_srli_epi32(a, 16); }
+    static vec high_byte(vec a) { return _mm256_srli_epi32(a, 24); }
+    static vec high_three(vec a) { return _mm256_srli_epi32(a, 8); }
+    static vec load_all(const uint32_t* v) {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(v));
+    }
     static uint32_t not_zero(vec a) {
         const vec zero = _mm256_cmpeq_epi32(a, _mm256_setzero_si256());
         return uint32_t(_mm256_movemask_ps(_mm256_castsi256_ps(zero))) ^ 0xff;
@@ -51,8 +56,9 @@ struct avx2 {
 
 } // namespace
 
-uint32_t ip_rcv_check_avx2(const iphdr* const* iph, unsigned n, rcv_address to) {
-    return check_burst<avx2>(iph, n, to);
+rcv_verdict ip_rcv_check_avx2(const iphdr* const* iph, const uint32_t* len, unsigned n,
+                              rcv_address to) {
+    return check_burst<avx2>(iph, len, n, to);
 }
 
 } // namespace slabfwd

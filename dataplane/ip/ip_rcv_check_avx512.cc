@@ -47,13 +47,19 @@ struct avx512 {
     static vec xor_(vec a, vec b) { return _mm512_xor_si512(a, b); }
     static vec add(vec a, vec b) { return _mm512_add_epi32(a, b); }
     static vec high_half(vec a) { return _mm512_srli_epi32(a, 16); }
+    static vec high_byte(vec a) { return _mm512_srli_epi32(a, 24); }
+    static vec high_three(vec a) { return _mm512_srli_epi32(a, 8); }
+    static vec load_all(const uint32_t* v) {
+        return _mm512_loadu_si512(reinterpret_cast<const __m512i*>(v));
+    }
     static uint32_t not_zero(vec a) { return _mm512_test_epi32_mask(a, a); }
 };
 
 } // namespace
 
-uint32_t ip_rcv_check_avx512(const iphdr* const* iph, unsigned n, rcv_address to) {
-    return check_burst<avx512>(iph, n, to);
+rcv_verdict ip_rcv_check_avx512(const iphdr* const* iph, const uint32_t* len, unsigned n,
+                                rcv_address to) {
+    return check_burst<avx512>(iph, len, n, to);
 }
 
 } // namespace slabfwd

@@ -36,9 +36,10 @@ template <class V>
     return V::and_(V::xor_(word, V::all(uint32_t(want))), V::all(uint32_t(mask)));
 }
 
-/// Bit i set: frame i of the N is not plain.
+/// Of N frames.
 template <class V>
-[[gnu::always_inline]] inline uint32_t check_frames(const iphdr* const* iph, rcv_address to) {
+[[gnu::always_inline]] inline rcv_verdict check_frames(const iphdr* const* iph, const uint32_t* len,
+                                                       rcv_address to) {
     const auto half = V::all(0xffff);
     const frame_words<V> eth = words_at<V>(iph, -int(ETH_HLEN)), ip = words_at<V>(iph, 0);
     auto odd = V::or_(differs<V>(eth.word[0], to.mac, to.mask),
@@ -51,17 +52,29 @@ template <class V>
     // Ten halves: after one fold the sum is at most 0xffff + 9, and right exactly when it is
     // 0xffff.
     sum = V::add(V::and_(sum, half), V::high_half(sum));
-    return V::not_zero(V::or_(odd, V::xor_(sum, half)));
+    // Version, TOS and tot_len, whose bytes are the other way round.
+    const auto head = ip.word[0];
+    const auto tot_len = V::or_(V::high_byte(head), V::and_(V::high_three(head), V::all(0xff00)));
+    return {.bad = V::not_zero(V::or_(odd, V::xor_(sum, half))),
+            .resize = V::not_zero(V::xor_(tot_len, V::load_all(len))),
+            .ect = V::not_zero(V::and_(head, V::all(INET_ECN_MASK << 8)))};
 }
 
 template <class V>
-[[gnu::always_inline]] inline uint32_t check_burst(const iphdr* const* iph, unsigned n,
-                                                   rcv_address to) {
-    uint32_t bad = 0;
+[[gnu::always_inline]] inline rcv_verdict check_burst(const iphdr* const* iph, const uint32_t* len,
+                                                      unsigned n, rcv_address to) {
+    rcv_verdict all{0, 0, 0};
+    const auto add = [&all](unsigned i, rcv_verdict v) {
+        all.bad |= v.bad << i;
+        all.resize |= v.resize << i;
+        all.ect |= v.ect << i;
+    };
     unsigned i = 0;
     for (; i + V::N <= n; i += V::N)
-        bad |= check_frames<V>(iph + i, to) << i;
-    return i < n ? bad | ip_rcv_check_plain(iph + i, n - i, to) << i : bad;
+        add(i, check_frames<V>(iph + i, len + i, to));
+    if (i < n)
+        add(i, ip_rcv_check_plain(iph + i, len + i, n - i, to));
+    return all;
 }
 
 } // namespace

@@ -38,6 +38,11 @@ struct sse42 {
     static vec xor_(vec a, vec b) { return _mm_xor_si128(a, b); }
     static vec add(vec a, vec b) { return _mm_add_epi32(a, b); }
     static vec high_half(vec a) { return _mm_srli_epi32(a, 16); }
+    static vec high_byte(vec a) { return _mm_srli_epi32(a, 24); }
+    static vec high_three(vec a) { return _mm_srli_epi32(a, 8); }
+    static vec load_all(const uint32_t* v) {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(v));
+    }
     static uint32_t not_zero(vec a) {
         const vec zero = _mm_cmpeq_epi32(a, _mm_setzero_si128());
         return uint32_t(_mm_movemask_ps(_mm_castsi128_ps(zero))) ^ 0xf;
@@ -46,8 +51,9 @@ struct sse42 {
 
 } // namespace
 
-uint32_t ip_rcv_check_sse42(const iphdr* const* iph, unsigned n, rcv_address to) {
-    return check_burst<sse42>(iph, n, to);
+rcv_verdict ip_rcv_check_sse42(const iphdr* const* iph, const uint32_t* len, unsigned n,
+                               rcv_address to) {
+    return check_burst<sse42>(iph, len, n, to);
 }
 
 } // namespace slabfwd

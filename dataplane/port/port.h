@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -24,6 +25,8 @@ namespace slabfwd {
 
 /// Frames taken from a queue at once, and staged before they are handed to one: NAPI_POLL_WEIGHT.
 constexpr uint16_t NET_RX_BURST = 64, TX_STAGE = 64;
+/// Frames that port_stage_run copies at once, whether all of them are wanted or not.
+constexpr unsigned TX_RUN = 16;
 
 struct port;
 
@@ -33,7 +36,8 @@ struct alignas(64) tx_stage {
     uint32_t bytes = 0; ///< of the n frames
     port* p = nullptr;
     softnet_data* sd = nullptr;
-    rte_mbuf* m[TX_STAGE];
+    /// Behind TX_STAGE is room for what port_stage_run copies too much.
+    rte_mbuf* m[TX_STAGE + TX_RUN];
 };
 
 struct port {
@@ -83,8 +87,11 @@ extern const net_device_ops port_netdev_ops;
 inline port* port_of(const net_device* dev) { return static_cast<port*>(dev->priv); }
 inline bool is_port(const net_device* dev) { return dev->netdev_ops == &port_netdev_ops; }
 
-/// Receives up to NET_RX_BURST frames of queue q, *bytes long together; counts them. Owner of the queue.
-uint16_t port_rx_burst(port& p, uint16_t q, rte_mbuf** m, softnet_data& sd, uint64_t* bytes);
+/// Receives up to NET_RX_BURST frames of queue q. Owner of the queue, who counts them.
+uint16_t port_rx_burst(const port& p, uint16_t q, rte_mbuf** m);
+/// Counts n frames, `bytes` long together, as received. How long they are is known behind the
+/// pipeline's first loop over them: a loop of its own would cost as much as a tenth of it.
+void port_count_rx(const port& p, softnet_data& sd, uint16_t n, uint64_t bytes);
 /// Flows of the port will be spread over the first `workers` slots. "" or why not. Control thread, no worker runs.
 std::string rps_init(port& p, unsigned workers);
 /// Hands those of the n received frames that are of other workers' flows over to them; those of the caller's come
@@ -103,25 +110,19 @@ inline tx_stage& port_tx_stage(port& p, const softnet_data& sd) { return p.stage
     if (unlikely(st.n == TX_STAGE))
         port_flush(*st.p, *st.sd);
 }
-/// The same for n frames. Returns how long they are together.
-inline uint64_t port_stage_burst(tx_stage& st, rte_mbuf* const* m, unsigned n) {
-    uint64_t bytes = 0;
-    while (n) {
-        const unsigned some = std::min(n, TX_STAGE - st.n);
-        uint64_t sum = 0;
-        for (unsigned i = 0; i < some; ++i) {
-            st.m[st.n + i] = m[i];
-            sum += m[i]->pkt_len;
-        }
+/// Stages n frames, which may be none, of an array that goes on for TX_RUN pointers behind them;
+/// how long they are the caller has added to st.bytes. How many they are is no branch: in a mixture
+/// it would be a guess.
+[[gnu::always_inline]] inline void port_stage_run(tx_stage& st, rte_mbuf* const* m, unsigned n) {
+    do {
+        const unsigned some = std::min({n, TX_RUN, TX_STAGE - st.n});
+        std::memcpy(st.m + st.n, m, TX_RUN * sizeof *m);
         st.n += some;
-        st.bytes += sum;
-        bytes += sum;
         m += some;
         n -= some;
         if (unlikely(st.n == TX_STAGE))
             port_flush(*st.p, *st.sd);
-    }
-    return bytes;
+    } while (unlikely(n));
 }
 /// Sends the frames of a whole burst, `bytes` long together, after those that are staged.
 void port_xmit_burst(tx_stage& st, rte_mbuf** m, uint16_t n, uint64_t bytes);

@@ -53,15 +53,14 @@ void hand_over(port& p, softnet_data& sd, rte_mbuf** m, uint16_t n) {
 
 } // namespace
 
-uint16_t port_rx_burst(port& p, uint16_t q, rte_mbuf** m, softnet_data& sd, uint64_t* bytes) {
-    uint16_t n = rte_eth_rx_burst(p.port_id, q, m, NET_RX_BURST);
-    if (!n)
-        return 0;
-    *bytes = burst_bytes(m, n);
+uint16_t port_rx_burst(const port& p, uint16_t q, rte_mbuf** m) {
+    return rte_eth_rx_burst(p.port_id, q, m, NET_RX_BURST);
+}
+
+void port_count_rx(const port& p, softnet_data& sd, uint16_t n, uint64_t bytes) {
     dev_stats& st = sd.dev[size_t(p.dev.ifindex)];
     st.rx_packets.add(n);
-    st.rx_bytes.add(*bytes);
-    return n;
+    st.rx_bytes.add(bytes);
 }
 
 void port_xmit_burst(tx_stage& st, rte_mbuf** m, uint16_t n, uint64_t bytes) {

@@ -151,7 +151,7 @@ void replay_engine::answer_arp(unsigned index, const rte_mbuf* m) {
 void replay_engine::receive_uncounted(port& p, rte_mbuf* m) {
     simulated_ = m;
     simulated_delivered_at_ = delivered();
-    netif_receive_burst(*w_.sd, &p.dev, &m, 1, m->pkt_len);
+    netif_receive_burst(*w_.sd, &p.dev, &m, 1);
     simulated_delivered_ += simulated_ != nullptr; // else on_drop has seen it
     simulated_ = nullptr;
     ++answers_;

@@ -33,24 +33,28 @@ void flush_ports(worker& w) {
         port_flush(*p, *w.sd);
 }
 
+/// Frames of a port whose flows are spread over the workers: this one's stay.
+void receive_steered(worker& w, port& p, rte_mbuf** m, uint16_t n) {
+    port_count_rx(p, *w.sd, n, burst_bytes(m, n));
+    if (const uint16_t mine = rps_steer(p, *w.sd, m, n))
+        netif_receive_burst(*w.sd, &p.dev, m, mine);
+}
+
 unsigned receive(worker& w) {
     rte_mbuf* m[NET_RX_BURST];
     unsigned total = 0;
     for (rx_queue& q : w.rx) {
-        uint64_t bytes = 0;
-        const uint16_t n = port_rx_burst(*q.p, q.queue, m, *w.sd, &bytes);
+        const uint16_t n = port_rx_burst(*q.p, q.queue, m);
         stage_mark(stage::rx);
         if (!n)
             continue;
         total += n;
-        const uint16_t mine = likely(q.p->backlog.empty()) ? n : rps_steer(*q.p, *w.sd, m, n);
-        if (likely(mine)) {
-            if (unlikely(mine != n))
-                bytes = burst_bytes(m, mine);
-            netif_receive_burst(*w.sd, &q.p->dev, m, mine, bytes);
-            flush_ports(w);
-            stage_mark(stage::tx);
-        }
+        if (likely(q.p->backlog.empty()))
+            port_count_rx(*q.p, *w.sd, n, netif_receive_burst(*w.sd, &q.p->dev, m, n));
+        else
+            receive_steered(w, *q.p, m, n);
+        flush_ports(w);
+        stage_mark(stage::tx);
     }
     return total;
 }
@@ -118,7 +122,7 @@ void pin(int core) {
 unsigned process_backlog(port& p, softnet_data& sd) {
     rte_mbuf* m[NET_RX_BURST];
     const uint16_t n = backlog_take(p, sd, m);
-    netif_receive_burst(sd, &p.dev, m, n, burst_bytes(m, n));
+    netif_receive_burst(sd, &p.dev, m, n);
     return n;
 }
 

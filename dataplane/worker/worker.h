@@ -39,9 +39,10 @@ void worker_run(worker& w);
 /// The next time a timer of w's slot is due, in ns of its clock; UINT64_MAX: none.
 uint64_t worker_next_timer(const worker& w);
 
-/// The burst pipeline: takes n <= NET_RX_BURST frames received on dev, `bytes` long together; each is forwarded,
-/// delivered, held, or dropped and counted. Origin: netif_receive_skb_list -> ip_list_rcv.
-void netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16_t n, uint64_t bytes);
+/// The burst pipeline: takes n <= NET_RX_BURST frames received on dev; each is forwarded,
+/// delivered, held, or dropped and counted. Returns how many bytes they had. Origin:
+/// netif_receive_skb_list -> ip_list_rcv.
+uint64_t netif_receive_burst(softnet_data& sd, net_device* dev, rte_mbuf** m, uint16_t n);
 /// One frame as received, on its own: the entry of everything that is not plain.
 void netif_receive_mbuf(softnet_data& sd, net_device* dev, rte_mbuf* m);
 

@@ -128,6 +128,38 @@ TEST_P(route_list, takes_what_is_a_plain_forward_and_nothing_else) {
     EXPECT_TRUE(rt_shard_is_valid(r().shard()));
 }
 
+/// Prefixes as short as the local table's 127.0.0.0/8 are looked up like others. Where the local
+/// table has one as long that covers the destination, it has the say.
+TEST_P(route_list, short_prefixes_are_taken_unless_the_local_table_covers_them) {
+    r().setup("route add 20.0.0.0/8 via 10.0.1.4\nroute add 21.0.0.0/8 via 10.0.1.5\nroute add "
+              "21.1.0.0/16 via 10.0.1.6");
+    misses m(r());
+    for (const char* dst : {"20.1.1.1", "21.0.0.1", "21.1.0.1"})
+        m.add(ip("10.0.0.2"), ip(dst));
+    m.route(); // the next hops' own entries come
+    EXPECT_EQ(m.route(), 7u);
+    r().setup("addr add 21.255.255.254/8 dev lo");
+    m.route();
+    EXPECT_EQ(m.route(), 5u);
+    r().input("10.0.0.2", "21.0.0.1");
+    EXPECT_EQ(m.rt[1]->rt_type, RTN_LOCAL);
+    EXPECT_EQ(rt_nexthop(m.rt[2], m.header[2].daddr), ip("10.0.1.6"));
+}
+
+/// The zones know a single default route; of several the full rules choose.
+TEST_P(route_list, a_default_route_is_taken_where_there_is_one) {
+    r().setup("route add default via 10.0.1.4");
+    misses m(r());
+    m.add(ip("10.0.0.2"), ip("8.8.8.8"));
+    m.route();
+    EXPECT_EQ(m.route(), GetParam() ? 0u : 1u);
+    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+    r().setup("route append default via 10.0.1.5");
+    m.route();
+    EXPECT_EQ(m.route(), 0u);
+    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+}
+
 TEST_P(route_list, an_entry_is_the_one_that_ip_route_input_makes) {
     warm();
     for (const char* dst : {"192.168.1.77", "192.168.1.177", "192.168.2.77"}) {

@@ -28,6 +28,11 @@ constexpr rcv_address ANY_UNICAST{0, 1};
 struct burst {
     std::vector<std::vector<uint8_t>> frames;
     std::vector<const iphdr*> iph;
+    std::vector<uint32_t> len;
+
+    rcv_verdict by(ip_rcv_check_t* check, rcv_address to) const {
+        return check(iph.data(), len.data(), unsigned(iph.size()), to);
+    }
 
     void add(std::mt19937& rng) {
         std::vector<uint8_t> f(FRAME);
@@ -37,7 +42,9 @@ struct burst {
         f[12] = 0x08;
         f[13] = 0x00;
         f[14] = 0x45;
+        f[15] &= uint8_t(~INET_ECN_MASK);
         ip_send_check(reinterpret_cast<iphdr*>(f.data() + ETH_HLEN));
+        len.push_back(uint32_t(f[16] << 8 | f[17]));
         frames.push_back(std::move(f));
         iph.push_back(reinterpret_cast<const iphdr*>(frames.back().data() + ETH_HLEN));
     }
@@ -49,7 +56,7 @@ TEST(ip_rcv_check, plain_frames_pass_in_bursts_of_every_length) {
     for (unsigned n = 1; n <= 32; ++n) {
         b.add(rng);
         for (const auto& version : ip_rcv_check_versions())
-            EXPECT_EQ(version.check(b.iph.data(), n, ours()), 0u)
+            EXPECT_EQ(b.by(version.check, ours()), rcv_verdict{})
                 << version.name << ", " << n << " frames";
     }
 }
@@ -65,7 +72,7 @@ TEST(ip_rcv_check, a_bit_turned_over_in_what_is_checked_is_seen_at_every_place) 
             const bool checked = byte < 6 || byte >= 12; // the source address is nobody's business
             b.frames[i][byte] ^= uint8_t(1 << bit % 8);
             for (const auto& version : ip_rcv_check_versions())
-                EXPECT_EQ(version.check(b.iph.data(), 32, ours()), checked ? 1u << i : 0u)
+                EXPECT_EQ(b.by(version.check, ours()).bad, checked ? 1u << i : 0u)
                     << version.name << ", frame " << i << ", bit " << bit;
             b.frames[i][byte] ^= uint8_t(1 << bit % 8);
         }
@@ -80,7 +87,40 @@ TEST(ip_rcv_check, any_unicast_address_will_do_where_a_capture_is_replayed) {
         b.frames[i][3] = uint8_t(rng());
     }
     for (const auto& version : ip_rcv_check_versions())
-        EXPECT_EQ(version.check(b.iph.data(), 32, ANY_UNICAST), 0xaaaaaaaau) << version.name;
+        EXPECT_EQ(b.by(version.check, ANY_UNICAST).bad, 0xaaaaaaaau) << version.name;
+}
+
+TEST(ip_rcv_check, a_datagram_shorter_or_longer_than_its_frame_is_told) {
+    std::mt19937 rng(5);
+    burst b;
+    for (unsigned i = 0; i < 32; ++i)
+        b.add(rng);
+    for (const uint32_t off :
+         {1u, 0xffffu, 0x100u, 0x10000u, ~0u}) // the last but one: no tot_len says so much
+        for (unsigned i = 0; i < 32; ++i) {
+            b.len[i] += off;
+            for (const auto& version : ip_rcv_check_versions())
+                EXPECT_EQ(b.by(version.check, ours()),
+                          (rcv_verdict{.bad = 0, .resize = 1u << i, .ect = 0}))
+                    << version.name << ", frame " << i << ", off by " << int(off);
+            b.len[i] -= off;
+        }
+}
+
+TEST(ip_rcv_check, ecn_bits_are_told) {
+    std::mt19937 rng(6);
+    burst b;
+    uint32_t ect = 0;
+    for (unsigned i = 0; i < 32; ++i) {
+        b.add(rng);
+        const unsigned bits = unsigned(rng()) & INET_ECN_MASK;
+        b.frames[i][15] |= uint8_t(bits);
+        ip_send_check(reinterpret_cast<iphdr*>(b.frames[i].data() + ETH_HLEN));
+        ect |= uint32_t(bits != 0) << i;
+    }
+    for (const auto& version : ip_rcv_check_versions())
+        EXPECT_EQ(b.by(version.check, ours()), (rcv_verdict{.bad = 0, .resize = 0, .ect = ect}))
+            << version.name;
 }
 
 TEST(ip_rcv_check, all_versions_agree_on_anything) {
@@ -97,10 +137,9 @@ TEST(ip_rcv_check, all_versions_agree_on_anything) {
                 std::memset(b.frames[i].data() + ETH_HLEN, rng() % 2 ? 0xff : 0, sizeof(iphdr));
         }
         for (rcv_address to : {ours(), ANY_UNICAST}) {
-            const uint32_t want = ip_rcv_check_plain(b.iph.data(), n, to);
+            const rcv_verdict want = b.by(ip_rcv_check_plain, to);
             for (const auto& version : ip_rcv_check_versions())
-                ASSERT_EQ(version.check(b.iph.data(), n, to), want)
-                    << version.name << ", round " << round;
+                ASSERT_EQ(b.by(version.check, to), want) << version.name << ", round " << round;
         }
     }
 }

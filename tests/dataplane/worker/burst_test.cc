@@ -67,7 +67,7 @@ public:
             sk_buff* skb = inject(make_rx_skb(f, dev));
             m[count++] = skb_mbuf(skb);
         }
-        netif_receive_burst(sd, dev, m, count, burst_bytes(m, count));
+        netif_receive_burst(sd, dev, m, count);
         dst_run_gc(sd);
         rcu_do_batch(sd);
     }
