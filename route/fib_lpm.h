@@ -65,14 +65,16 @@ constexpr E FIB_LPM_EXT = E(E(1) << (sizeof(E) * 8 - 1)); ///< the entry names a
 /// the burst.
 struct fib_lookup_ahead {
     const char* table;
-    size_t size; ///< of an entry; 0: there is no compiled table, and of() is any place
+    size_t size; ///< of an entry; 0: there is no compiled table
 
     explicit fib_lookup_ahead(const net& n)
         : fib_lookup_ahead(rcu_dereference(n.ipv4.fib->fib_main->tb_lpm)) {}
     explicit fib_lookup_ahead(const fib_lpm* lpm)
-        : table(lpm ? static_cast<const char*>(lpm->tbl24) : "any place"),
-          size(!lpm ? 0 : lpm->wide ? sizeof(uint32_t) : sizeof(uint16_t)) {}
-    /// To be prefetched, not read.
+        : table(lpm ? static_cast<const char*>(lpm->tbl24) : nullptr),
+          size(!lpm        ? 0
+               : lpm->wide ? sizeof(uint32_t)
+                           : sizeof(uint16_t)) {}
+    /// To be prefetched, not read. REQUIRES size.
     [[gnu::always_inline]] const void* of(be32_t daddr) const {
         return table + size_t(be32_to_cpu(daddr) >> 8) * size;
     }

@@ -84,7 +84,8 @@ fn_zone* fn_new_zone(fn_hash* t, int plen) {
     auto* fz = new (mem) fn_zone;
     fz->fz_order = plen;
     fz->fz_mask = inet_make_mask(plen);
-    fz->fz_hash = fz_hash_alloc(plen == 32 ? FZ_HOSTS_DIVISOR : plen ? FZ_MIN_DIVISOR : 1);
+    fz->fz_hash =
+        fz_hash_alloc(plen == 32 ? FZ_HOSTS_DIVISOR : std::min(FZ_MIN_DIVISOR, 1u << plen));
     if (!fz->fz_hash) {
         kfree(fz);
         return nullptr;

@@ -137,7 +137,7 @@ constexpr unsigned RT_OWN_MAX = 8;
 /// A bucket of the hash: all that a flow which has no entry is told by, without a look at the
 /// entries of others, which lie all over the memory. Marks are those of every entry's kind, three
 /// for each; of others, too, after an entry in the middle has gone.
-struct rt_bucket {
+struct alignas(16) rt_bucket {
     static constexpr unsigned LONG = 15, MARKS_AT = 56;
     static constexpr uint64_t MARKS = ~uint64_t(0) << MARKS_AT, HEAD = ~MARKS & ~uint64_t(LONG);
     uint64_t chain = 0; ///< third marks; the head (entries are linked by dst.rt_next); how many
@@ -290,14 +290,14 @@ bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, r
 /// What was asked about packets of a burst before ip_route_input_list, while their buckets were at
 /// hand.
 struct rt_asked {
-    uint32_t packets =
-        0; ///< these are in no bucket; a compiled table's memory for them is on its way
+    uint32_t packets = 0;  ///< these are in no bucket; a compiled table's memory is on its way
     uint32_t decided = 0;  ///< of these it is known whether their flows get an entry (rt_admit)
     uint32_t admitted = 0; ///< these do
     uint32_t seen[PACKET_BURST]; ///< of those that are decided: their buckets' words before
 };
-/// Asks about the packets `missed`, which by their buckets have no entry: what takes as long as the
-/// table's memory. ip_route_input_list has to follow; where the table is not compiled that asks.
+/// Asks about the packets `missed`, which by their buckets have no entry, while the compiled
+/// table's memory is on its way; without one it is left to ip_route_input_list, which has to
+/// follow.
 void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
                        rt_asked* asked);
 /// The same for the packets `missed` (bit i: iph[i], hash[i] of its key) of a burst, where a next

@@ -7,11 +7,11 @@
 // hop's, else the packet uses the next hop's own.
 // One memory access follows from another (array, group, own entry; and of the entry that makes
 // room: bucket, chain), so the packets of a burst take them in step, each step asked for one
-// before. Whether flows pay is asked first of all, as the bucket alone says it, and because that
-// takes as long as the table's memory does.
+// before. Whether flows pay is asked while the table's memory is on its way, as the bucket alone
+// says it; of a small table, whose memory is at hand, with the lookup.
 //
-// Doors: ip_route_ask_list, ip_route_input_list. Threads: on the slot that owns the shard, under RCU.
-// Origin: none in the kernel; the decisions are those of ip_route_input_slow (6.18).
+// Doors: ip_route_ask_list, ip_route_input_list. Threads: on the slot that owns the shard, under
+// RCU. Origin: none in the kernel; the decisions are those of ip_route_input_slow (6.18).
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -105,8 +105,8 @@ struct burst_rules {
         }();
         return !(unusual[uint8_t(a.raw)] | unusual[uint8_t(b.raw)]);
     }
-    /// A prefix of the local table, longer than `plen` or as long, covers addr: the local table has
-    /// the say.
+    /// The local table may have the say: one of its prefixes covers addr, and the longest of them
+    /// is as long as `plen` at least.
     [[gnu::always_inline]] bool local_covers(unsigned plen, be32_t addr) const {
         return unlikely(plen <= longest_other) && in_other(addr);
     }
@@ -130,7 +130,7 @@ struct burst_rules {
             if (const fib_node* f = fn_zone_find(fz, iph->daddr & fz->fz_mask)) {
                 const fib_alias* fa = rcu_dereference(f->fn_alias);
                 const fib_info* fi = fa->fa_info;
-                if (unlikely(fa->fa_next || fa->fa_tos))
+                if (unlikely(rcu_dereference(fa->fa_next) || fa->fa_tos))
                     break;
                 if (unlikely(fa->fa_type != RTN_UNICAST || fi->fib_nhs != 1) ||
                     local_covers(unsigned(fz->fz_order), iph->daddr))
@@ -147,7 +147,7 @@ struct burst_rules {
         fl4.saddr = iph->saddr;
         fib_result res;
         if (fib_lookup(rt_shard_net(shard), &fl4, &res) || res.type != RTN_UNICAST ||
-            res.fi->fib_nhs != 1 || !res.prefixlen)
+            res.fi->fib_nhs != 1)
             return nullptr;
         return res.nh()->nh_rth_input[cpu];
     }
@@ -308,16 +308,16 @@ uint32_t find_by_lpm(const burst_rules& rules, iphdr* const* iph, const uint32_t
 uint32_t find_by_zones(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash,
                        uint32_t missed, rt_asked* asked, rtable** rt, rt_gc_ahead& gc) {
     const admission_asker asker(rules.shard, rules.admission);
-    const uint32_t absent = rules.thrifty() ? asked->packets : 0;
+    const uint32_t to_ask = rules.thrifty() ? asked->packets & ~asked->decided : 0;
     uint32_t answered = 0, admitted = 0;
     for_each_bit(missed, [&](unsigned i) {
         rt[i] = rules.own_entry_by_zones(iph[i]);
         answered |= uint32_t(rules.answers(rt[i], iph[i])) << i;
-        if (absent >> i & 1)
+        if (answered & to_ask & 1u << i)
             admitted |= asker.admitted(i, iph[i], hash[i], asked);
     });
-    asked->decided = absent;
-    asked->admitted = admitted;
+    asked->decided |= answered & to_ask;
+    asked->admitted |= admitted;
     gc.heads();
     return answered;
 }

@@ -28,8 +28,7 @@ struct rcv_verdict {
     friend bool operator==(const rcv_verdict&, const rcv_verdict&) = default;
 };
 /// iph[i]: behind 14 bytes of Ethernet header; 34 bytes are read. len[i]: bytes of the frame from
-/// iph[i] on. n
-/// <= 32.
+/// iph[i] on. n <= PACKET_BURST.
 using ip_rcv_check_t = rcv_verdict(const iphdr* const* iph, const uint32_t* len, unsigned n,
                                    rcv_address to);
 

@@ -33,7 +33,7 @@ struct port;
 /// Frames waiting to be sent by one worker on one port.
 struct alignas(64) tx_stage {
     uint32_t n = 0;
-    uint32_t bytes = 0; ///< of the n frames
+    uint32_t bytes = 0; ///< of the n frames, and of those that port_stage_run is still to stage
     port* p = nullptr;
     softnet_data* sd = nullptr;
     /// Behind TX_STAGE is room for what port_stage_run copies too much.

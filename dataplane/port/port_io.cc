@@ -32,7 +32,7 @@ uint64_t driver_oerrors(const port& p) {
     return rte_eth_stats_get(p.port_id, &s) == 0 ? s.oerrors : 0;
 }
 
-/// `bytes`: of all n frames.
+/// `bytes`: of all n frames, and of others that will come without any (tx_stage).
 void send_now(port& p, softnet_data& sd, uint16_t queue, rte_mbuf** m, uint16_t n, uint64_t bytes) {
     uint16_t sent = rte_eth_tx_burst(p.port_id, queue, m, n);
     if (unlikely(sent < n)) {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <thread>
 
+#include "route/rt_bucket_list.h"
 #include "tests/route/rt_router.h"
 
 namespace slabfwd::test {
@@ -22,6 +23,34 @@ void end_of_burst(softnet_data& sd) {
     dst_run_gc(sd);
     rcu_do_batch(sd);
     sd.nd_net->rcu.quiescent(sd.cpu);
+}
+
+// A burst's misses: next hops are looked up in the table, their own entries used.
+uint64_t route_burst(net_device* p0, uint32_t first) {
+    iphdr header[PACKET_BURST] = {}, *iph[PACKET_BURST];
+    uint32_t hash[PACKET_BURST];
+    rtable* rt[PACKET_BURST];
+    softnet_data& sd = *this_softnet();
+    for (unsigned i = 0; i < PACKET_BURST; ++i) {
+        header[i].ihl_version = 0x45;
+        header[i].ttl = 64;
+        header[i].saddr = ip("10.0.0.3");
+        header[i].daddr = cpu_to_be32(0xc0a80000u + (first + i) * 7919 % 3000);
+        iph[i] = &header[i];
+        hash[i] = rt_hash_of(sd.rt_shard,
+                             rt_make_key(header[i].daddr, header[i].saddr, p0->ifindex, 0, 0, 0));
+    }
+    const uint32_t absent = rt_bucket_list(sd.rt_shard->rt_hash_table, sd.rt_shard->rt_hash_mask,
+                                           hash, PACKET_BURST, rt);
+    rt_asked asked;
+    if (absent)
+        ip_route_ask_list(&sd, iph, hash, absent, &asked);
+    uint64_t wrong = 0;
+    for_each_bit(ip_route_input_list(&sd, p0, iph, hash, absent, asked, rt), [&](unsigned i) {
+        const char* dev = rt[i]->dst.dev->name;
+        wrong += dev[0] != 'p' || (dev[1] != '1' && dev[1] != '2');
+    });
+    return wrong;
 }
 
 void route_packets(rt_router& r, unsigned cpu, const std::atomic<bool>& stop, worker_result* out) {
@@ -46,6 +75,7 @@ void route_packets(rt_router& r, unsigned cpu, const std::atomic<bool>& stop, wo
         skb->dst = nullptr;
         ++out->routed;
         if (i % 32 == 31) {
+            out->wrong += route_burst(p0, i);
             ++sd.jiffies;
             end_of_burst(sd);
         }
@@ -58,6 +88,10 @@ void route_packets(rt_router& r, unsigned cpu, const std::atomic<bool>& stop, wo
 void change_things(rt_router& r, int round) {
     const char* gateways[] = {"10.0.1.2", "10.0.2.2", "10.0.2.3", "10.0.1.77"};
     r.setup((std::string("route replace 192.168.0.0/16 via ") + gateways[round % 4]).c_str());
+    if (round % 2) {
+        r.setup("route append 192.168.0.0/16 via 10.0.2.4");
+        r.setup("route del 192.168.0.0/16 via 10.0.2.4");
+    }
     if (round % 3 == 0)
         r.limits(round % 2 ? 40 : 400, round % 2 ? 100 : 1000);
     if (round % 7 == 0)

@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <map>
+#include <random>
 #include <thread>
 
 #include <rte_mempool.h>
@@ -202,6 +203,60 @@ TEST(ports, padding_is_received_and_not_sent) {
     const auto& mib = x.r->n->softnet[0]->ip_statistics;
     EXPECT_EQ(mib[ipstats_mib::INOCTETS].get(), count * (padded.size() - ETH_HLEN));
     EXPECT_EQ(mib[ipstats_mib::OUTOCTETS].get(), count * (f.size() - ETH_HLEN));
+}
+
+/// Frames that leave their burst go out in their place between plain ones, more of them than a
+/// stage takes.
+TEST(ports, a_mixture_by_one_port_keeps_its_order_and_its_bytes) {
+    ring_router x(1, false);
+    x.command("ip link set dev p1 mtu 576");
+    std::mt19937 rng(1);
+    uint64_t bytes_in = 0;
+    uint16_t id = 0;
+    for (unsigned round = 0; round < 40; ++round) {
+        for (unsigned i = 0; i < NET_RX_BURST; ++i) {
+            const unsigned kind =
+                round ? unsigned(rng() % 8) : 0; // first only plain ones, into the cache
+            bytes p = udp_packet(ip("10.0.0.2"), ip("10.0.1.2"), kind == 1 ? 1400 : rng() % 64);
+            if (kind == 2) // three NOPs and the end of the list
+                p.insert(p.begin() + sizeof(iphdr), {1, 1, 1, 0});
+            auto* iph = reinterpret_cast<iphdr*>(p.data());
+            iph->frag_off = {};
+            iph->id = cpu_to_be16(++id);
+            iph->ttl = kind == 3 ? 1 : 64;
+            if (kind == 2) {
+                iph->ihl_version = 0x46;
+                iph->tot_len = cpu_to_be16(uint16_t(p.size()));
+            }
+            ip_send_check(iph);
+            bytes f = framed(p);
+            if (kind == 4) // padding
+                f.resize(f.size() + 1 + rng() % 30);
+            bytes_in += f.size();
+            x.feed(0, f);
+        }
+        x.turn();
+    }
+    const auto sent = x.take(1), back = x.take(0);
+    uint64_t bytes_out = 0;
+    int last = 0;
+    for (const bytes& f : sent) {
+        EXPECT_GE(be16_to_cpu(header(f).id), last);
+        EXPECT_EQ(f.size() - ETH_HLEN, be16_to_cpu(header(f).tot_len));
+        EXPECT_EQ(ip_fast_csum(f.data() + ETH_HLEN, header(f).ihl()), 0);
+        last = be16_to_cpu(header(f).id);
+        bytes_out += f.size();
+    }
+    EXPECT_GT(sent.size(), 40u * NET_RX_BURST);
+    const router_summary s = collect_summary(*x.r);
+    EXPECT_EQ(s.ports[0].rx_bytes, bytes_in);
+    EXPECT_EQ(s.ports[1].tx_packets, sent.size());
+    EXPECT_EQ(s.ports[1].tx_bytes, bytes_out);
+    const auto& mib = x.r->n->softnet[0]->ip_statistics;
+    for (const bytes& f : back)
+        bytes_out += f.size();
+    EXPECT_EQ(mib[ipstats_mib::OUTOCTETS].get(),
+              bytes_out - (sent.size() + back.size()) * ETH_HLEN);
 }
 
 TEST(ports, jumbo_frames_in_chained_buffers_are_forwarded_or_cut) {
