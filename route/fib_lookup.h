@@ -55,7 +55,7 @@ struct fz_hash_table {
 struct fn_zone {
     fn_zone* fz_next = nullptr;       ///< RCU; the next shorter length that has a zone
     fz_hash_table* fz_hash = nullptr; ///< RCU
-    uint32_t fz_nent = 0;
+    uint32_t fz_nent = 0;             ///< nodes; WRITE_ONCE
     int fz_order = 0; ///< the prefix length
     be32_t fz_mask{};
 };

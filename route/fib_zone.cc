@@ -150,7 +150,7 @@ bool fn_insert_node(fn_hash* t, be32_t key, int plen, fib_alias* fa) {
     f->fn_hash = ht->bucket[h];
     rcu_assign_pointer(ht->bucket[h], f);
     fz_bucket_changed(ht, h);
-    ++fz->fz_nent;
+    WRITE_ONCE(fz->fz_nent, fz->fz_nent + 1);
     return true;
 }
 
@@ -163,7 +163,7 @@ void fn_remove_node(fn_hash* t, fib_node* f, int plen) {
         link = &(*link)->fn_hash;
     rcu_assign_pointer(*link, f->fn_hash);
     fz_bucket_changed(ht, h);
-    --fz->fz_nent;
+    WRITE_ONCE(fz->fz_nent, fz->fz_nent - 1);
     call_rcu_free<fib_node, fib_node_free>(f);
 }
 

@@ -224,12 +224,22 @@ struct rt_gc_ahead {
     rt_gc_ahead(const rt_gc_ahead&) = delete;
     rt_gc_ahead& operator=(const rt_gc_ahead&) = delete;
     void begin(unsigned n);
-    void heads();
-    void chains();
+    void heads() {
+        if (count)
+            ask_for_heads();
+    }
+    void chains() {
+        if (count)
+            ask_for_chains();
+    }
     [[gnu::always_inline]] void one_more() {
         if (shard->gc_next && (shard->gc_next = shard->gc_next->lru_next))
             rt_prefetch(shard->gc_next);
     }
+
+private:
+    void ask_for_heads();
+    void ask_for_chains();
 };
 /// The body of rt_garbage_collect under other limits.
 bool __rt_garbage_collect(rt_hash_shard* shard, int elasticity, jiffies_t min_interval);

@@ -164,12 +164,12 @@ void rt_gc_ahead::begin(unsigned n) {
     shard->gc_next = count ? entry[count - 1]->lru_next : nullptr;
 }
 
-void rt_gc_ahead::heads() {
+void rt_gc_ahead::ask_for_heads() {
     for (unsigned i = 0; i < count; ++i)
         prefetch_l2(at[i] = bucket_of(shard, entry[i])->head());
 }
 
-void rt_gc_ahead::chains() {
+void rt_gc_ahead::ask_for_chains() {
     // The loads of a round are independent of one another: it costs about one access to memory.
     constexpr int ROUNDS = 8;
     uint64_t going = count;

@@ -69,8 +69,9 @@ struct burst_rules {
     const fib_lpm* lpm = nullptr; ///< null: a small table
     const fn_zone* zones = nullptr; ///< the main table
     own_addresses ours;
-    const fn_zone* other = nullptr; ///< the local table's prefixes besides
-    unsigned longest_other = 0;     ///< how long they are at most
+    const fn_zone* other =
+        nullptr;            ///< the local table's prefixes besides that of usual() addresses
+    int longest_other = -1; ///< how long they are at most
 
     burst_rules(softnet_data* sd, net_device* d)
         : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)), now(sd->jiffies),
@@ -80,7 +81,7 @@ struct burst_rules {
         const fib_net* fn = n.ipv4.fib;
         const in_device* in_dev = __in_dev_get_rcu(d);
         if (!in_dev || !IN_DEV_FORWARD(in_dev) || IN_DEV_RPFILTER(in_dev) || d->master_ifindex ||
-            fib4_has_custom_rules(n) ||
+            fn->fib_has_custom_rules.load(std::memory_order_acquire) ||
             fn->fib_has_custom_local_routes.load(std::memory_order_relaxed) ||
             n.ipv4.peers->learned.load(std::memory_order_relaxed) || !shard->max_size ||
             !rt_caching(n, shard))
@@ -90,10 +91,17 @@ struct burst_rules {
             return;
         ours = own_addresses(fz);
         other = rcu_dereference(fz->fz_next);
-        longest_other = other ? unsigned(other->fz_order) : 0;
+        if (other && is_loopback_net(other))
+            other = nullptr;
+        longest_other = other ? other->fz_order : -1;
         lpm = rcu_dereference(fn->fib_main->tb_lpm);
         zones = rcu_dereference(fn->fib_main->tb_data.fn_zone_list);
         simple = true;
+    }
+    /// There is but 127/8 in this zone and those behind it: what usual() asks for.
+    static bool is_loopback_net(const fn_zone* fz) {
+        return fz->fz_order == 8 && READ_ONCE(fz->fz_nent) == 1 && !rcu_dereference(fz->fz_next) &&
+               fn_zone_find(fz, INADDR_LOOPBACK & fz->fz_mask);
     }
     /// Neither is of 0/8, 127/8 or from 224 on. Without a branch.
     [[gnu::always_inline]] static bool usual(be32_t a, be32_t b) {
@@ -108,7 +116,7 @@ struct burst_rules {
     /// The local table may have the say: one of its prefixes covers addr, and the longest of them
     /// is as long as `plen` at least.
     [[gnu::always_inline]] bool local_covers(unsigned plen, be32_t addr) const {
-        return unlikely(plen <= longest_other) && in_other(addr);
+        return unlikely(int(plen) <= longest_other) && in_other(addr);
     }
     [[gnu::noinline]] bool in_other(be32_t addr) const {
         for (const fn_zone* fz = other; fz; fz = rcu_dereference(fz->fz_next))
@@ -187,8 +195,10 @@ struct burst_counts {
     unsigned found = 0, renewed = 0, entered = 0, lent = 0, unadmitted = 0;
 
     void add_to(softnet_data* sd) const {
-        sd->rt_stat[rt_cache_stat::in_hit].add(found);
-        sd->rt_stat[rt_cache_stat::revalidated].add(renewed);
+        if (unlikely(found | renewed)) {
+            sd->rt_stat[rt_cache_stat::in_hit].add(found);
+            sd->rt_stat[rt_cache_stat::revalidated].add(renewed);
+        }
         sd->rt_stat[rt_cache_stat::missed].add(renewed + entered + lent);
         sd->rt_stat[rt_cache_stat::in_slow_tot].add(renewed + entered + lent);
         sd->rt_stat[rt_cache_stat::uncached].add(lent);
@@ -251,19 +261,31 @@ struct entry_giver {
     }
 };
 
-/// Gives the packets of `answered`, whose rt[i] is their next hop's own entry, theirs. Returns
-/// which have it.
-uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash,
-                      uint32_t answered, const rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
-    entry_giver to{rules, iph, hash, rt};
-    const uint32_t unadmitted = answered & asked.decided & ~asked.admitted;
-    uint32_t done = unadmitted;
-    for_each_bit(answered & ~unadmitted, [&](unsigned i) {
+/// The same to the packets of `wanting`. Returns which have it, and adds to the counts.
+[[gnu::noinline]] uint32_t give_to_those(const burst_rules& rules, iphdr* const* iph,
+                                         const uint32_t* hash, uint32_t wanting,
+                                         const rt_asked& asked, rtable** rt, rt_gc_ahead& gc,
+                                         burst_counts* counts) {
+    entry_giver to{rules, iph, hash, rt, *counts};
+    uint32_t done = 0;
+    for_each_bit(wanting, [&](unsigned i) {
         gc.one_more();
         done |= uint32_t(to.give(i, asked)) << i;
     });
-    burst_counts& counts = to.counts;
-    counts.unadmitted += unsigned(std::popcount(unadmitted));
+    *counts = to.counts;
+    return done;
+}
+
+/// Gives the packets of `answered`, whose rt[i] is their next hop's own entry, theirs. Returns
+/// which have it: nothing is left to do for those whose flows do not pay, most of a flood.
+uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash,
+                      uint32_t answered, const rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
+    const uint32_t unadmitted = answered & asked.decided & ~asked.admitted;
+    burst_counts counts;
+    counts.unadmitted = unsigned(std::popcount(unadmitted));
+    uint32_t done = unadmitted;
+    if (const uint32_t wanting = answered & ~unadmitted)
+        done |= give_to_those(rules, iph, hash, wanting, asked, rt, gc, &counts);
     counts.lent = unsigned(std::popcount(done)) - counts.found - counts.renewed - counts.entered;
     counts.add_to(rules.shard->sd);
     return done;
@@ -273,10 +295,10 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
 /// Returns those for which it says all that is to be said. By the compiled table, whose entries are
 /// E.
 template <class E>
-uint32_t find_by_lpm(const burst_rules& rules, iphdr* const* iph, const uint32_t*, uint32_t missed,
-                     rt_asked* asked, rtable** rt, rt_gc_ahead& gc) {
+[[gnu::noinline]] uint32_t find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed,
+                                       const rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
     const fib_lpm* lpm = rules.lpm;
-    for_each_bit(missed & ~asked->packets,
+    for_each_bit(missed & ~asked.packets,
                  [&](unsigned i) { fib_lpm_prefetch(lpm, iph[i]->daddr); });
     E first[PACKET_BURST];
     uint32_t in_groups = 0; // of prefixes longer than 24: few
@@ -352,10 +374,12 @@ uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* ip
         rt_gc_ahead gc(shard);
         if (!rules.full)
             gc.begin(entries_over(shard, unsigned(std::popcount(missed))));
-        auto* find = !rules.lpm        ? find_by_zones
-                     : rules.lpm->wide ? find_by_lpm<uint32_t>
-                                       : find_by_lpm<uint16_t>;
-        answered = find(rules, iph, hash, missed, &asked, rt, gc);
+        if (!rules.lpm)
+            answered = find_by_zones(rules, iph, hash, missed, &asked, rt, gc);
+        else if (rules.lpm->wide)
+            answered = find_by_lpm<uint32_t>(rules, iph, missed, asked, rt, gc);
+        else
+            answered = find_by_lpm<uint16_t>(rules, iph, missed, asked, rt, gc);
         gc.chains();
         done = give_entries(rules, iph, hash, answered, asked, rt, gc);
     }

@@ -144,6 +144,20 @@ TEST_P(route_list, short_prefixes_are_taken_unless_the_local_table_covers_them) 
     r().input("10.0.0.2", "21.0.0.1");
     EXPECT_EQ(m.rt[1]->rt_type, RTN_LOCAL);
     EXPECT_EQ(rt_nexthop(m.rt[2], m.header[2].daddr), ip("10.0.1.6"));
+    // As the only one of its length, without 127.0.0.0/8. A shorter one besides, which has no say
+    // over 20.0.0.0/8, is for the full rules to tell.
+    r().setup("addr del 127.0.0.1/8 dev lo");
+    m.route();
+    EXPECT_EQ(m.route(), 5u);
+    r().setup("addr add 20.255.255.254/7 dev lo\naddr add 127.0.0.1/8 dev lo\n"
+              "addr del 21.255.255.254/8 dev lo");
+    m.route();
+    EXPECT_EQ(m.route(), 4u);
+    r().input("10.0.0.2", "20.1.1.1");
+    EXPECT_EQ(rt_nexthop(r().rt, ip("20.1.1.1")), ip("10.0.1.4"));
+    r().setup("addr del 20.255.255.254/7 dev lo");
+    m.route();
+    EXPECT_EQ(m.route(), 7u);
 }
 
 /// The zones know it; the compiled table leaves default routes to them.
