@@ -299,7 +299,7 @@ struct rt_asked {
 /// table's memory is on its way; without one it is left to ip_route_input_list, which has to
 /// follow.
 void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
-                       rt_asked* asked);
+                       rt_asked& asked);
 /// The same for the packets `missed` (bit i: iph[i], hash[i] of its key) of a burst, where a next
 /// hop's own entry says what there is to say: those get rt[i], a plain entry, new or the next hop's
 /// own, and their bit in the result. rt[i] of the others in `missed` may be overwritten. mark is 0

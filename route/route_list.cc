@@ -69,9 +69,8 @@ struct burst_rules {
     const fib_lpm* lpm = nullptr; ///< null: a small table
     const fn_zone* zones = nullptr; ///< the main table
     own_addresses ours;
-    const fn_zone* other =
-        nullptr;            ///< the local table's prefixes besides that of usual() addresses
-    int longest_other = -1; ///< how long they are at most
+    const fn_zone* other = nullptr; ///< the local table's prefixes besides; null: 127/8 at most
+    int longest_other = -1;         ///< how long they are at most
 
     burst_rules(softnet_data* sd, net_device* d)
         : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)), now(sd->jiffies),
@@ -139,13 +138,13 @@ struct burst_rules {
                 const fib_alias* fa = rcu_dereference(f->fn_alias);
                 const fib_info* fi = fa->fa_info;
                 if (unlikely(rcu_dereference(fa->fa_next) || fa->fa_tos))
-                    break;
+                    return own_entry_by_lookup(iph);
                 if (unlikely(fa->fa_type != RTN_UNICAST || fi->fib_nhs != 1) ||
                     local_covers(unsigned(fz->fz_order), iph->daddr))
                     return nullptr;
                 return fi->fib_nh_[0].nh_rth_input[cpu];
             }
-        return own_entry_by_lookup(iph);
+        return nullptr;
     }
     [[gnu::noinline]] rtable* own_entry_by_lookup(const iphdr* iph) const {
         flowi4 fl4;
@@ -183,9 +182,9 @@ struct admission_asker {
         : buckets(shard->rt_hash_table), mask(shard->rt_hash_mask), by(admission) {}
     /// Of packet i's flow, in a bit.
     [[gnu::always_inline]] uint32_t admitted(unsigned i, const iphdr* iph, uint32_t hash,
-                                             rt_asked* asked) const {
+                                             rt_asked& asked) const {
         rt_bucket& bucket = buckets[hash & mask];
-        asked->seen[i] = bucket.seen;
+        asked.seen[i] = bucket.seen;
         return uint32_t(rt_admit(bucket, hash, iph->tos & INET_DSCP_MASK, by)) << i;
     }
 };
@@ -261,7 +260,8 @@ struct entry_giver {
     }
 };
 
-/// The same to the packets of `wanting`. Returns which have it, and adds to the counts.
+/// Gives the packets of `wanting`, whose rt[i] is their next hop's own entry, theirs: a new one,
+/// one that is there already, or that one. Returns which have it, and adds to the counts.
 [[gnu::noinline]] uint32_t give_to_those(const burst_rules& rules, iphdr* const* iph,
                                          const uint32_t* hash, uint32_t wanting,
                                          const rt_asked& asked, rtable** rt, rt_gc_ahead& gc,
@@ -276,8 +276,7 @@ struct entry_giver {
     return done;
 }
 
-/// Gives the packets of `answered`, whose rt[i] is their next hop's own entry, theirs. Returns
-/// which have it: nothing is left to do for those whose flows do not pay, most of a flood.
+/// The same for those of `answered`: those whose flows do not pay, most of a flood, have it.
 uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash,
                       uint32_t answered, const rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
     const uint32_t unadmitted = answered & asked.decided & ~asked.admitted;
@@ -328,9 +327,9 @@ template <class E>
 /// it. Its few next hops are at hand, and nothing is waited for meanwhile: whether flows pay is
 /// asked here.
 uint32_t find_by_zones(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash,
-                       uint32_t missed, rt_asked* asked, rtable** rt, rt_gc_ahead& gc) {
+                       uint32_t missed, rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
     const admission_asker asker(rules.shard, rules.admission);
-    const uint32_t to_ask = rules.thrifty() ? asked->packets & ~asked->decided : 0;
+    const uint32_t to_ask = rules.thrifty() ? asked.packets & ~asked.decided : 0;
     uint32_t answered = 0, admitted = 0;
     for_each_bit(missed, [&](unsigned i) {
         rt[i] = rules.own_entry_by_zones(iph[i]);
@@ -338,8 +337,8 @@ uint32_t find_by_zones(const burst_rules& rules, iphdr* const* iph, const uint32
         if (answered & to_ask & 1u << i)
             admitted |= asker.admitted(i, iph[i], hash[i], asked);
     });
-    asked->decided |= answered & to_ask;
-    asked->admitted |= admitted;
+    asked.decided |= answered & to_ask;
+    asked.admitted |= admitted;
     gc.heads();
     return answered;
 }
@@ -347,8 +346,8 @@ uint32_t find_by_zones(const burst_rules& rules, iphdr* const* iph, const uint32
 } // namespace
 
 void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
-                       rt_asked* asked) {
-    asked->packets = missed;
+                       rt_asked& asked) {
+    asked.packets = missed;
     const fib_lookup_ahead table(*sd->nd_net);
     if (!table.size)
         return;
@@ -361,8 +360,8 @@ void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash
         __builtin_prefetch(table.of(iph[i]->daddr));
         admitted |= asker.admitted(i, iph[i], hash[i], asked);
     });
-    asked->decided = missed;
-    asked->admitted = admitted;
+    asked.decided = missed;
+    asked.admitted = admitted;
 }
 
 uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* iph,
@@ -375,7 +374,7 @@ uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* ip
         if (!rules.full)
             gc.begin(entries_over(shard, unsigned(std::popcount(missed))));
         if (!rules.lpm)
-            answered = find_by_zones(rules, iph, hash, missed, &asked, rt, gc);
+            answered = find_by_zones(rules, iph, hash, missed, asked, rt, gc);
         else if (rules.lpm->wide)
             answered = find_by_lpm<uint32_t>(rules, iph, missed, asked, rt, gc);
         else

@@ -182,7 +182,7 @@ private:
         }
         missed = rt_bucket_list(shard->rt_hash_table, shard->rt_hash_mask, hash, BURST, first);
         if (missed)
-            ip_route_ask_list(&sd_, iph_, hash, missed, &asked);
+            ip_route_ask_list(&sd_, iph_, hash, missed, asked);
         for (unsigned i = 0; i < BURST; ++i) {
             const rt_key key{iph_[i]->daddr, iph_[i]->saddr, uint16_t(iif), 0, 0, 0, 0, 0};
             rtable* rt = first[i];

@@ -308,7 +308,7 @@ void rt_cache_list(ip_burst& b) {
     if constexpr (MARKED)
         missed = 0; // one that is marked asks the rules for itself
     else if (unlikely(missed))
-        ip_route_ask_list(b.sd, b.iph, b.hash, missed, &asked);
+        ip_route_ask_list(b.sd, b.iph, b.hash, missed, asked);
     for_each_of(b, b.live() & ~missed, [&](unsigned i) {
         rtable* rt = b.rt[i];
         const uint32_t mark = MARKED && (b.skbs >> i & 1) ? skb_from_mbuf(b.m[i])->mark : 0;

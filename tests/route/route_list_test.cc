@@ -57,7 +57,7 @@ struct misses {
         for (unsigned i = 0; asks && i < count; ++i)
             absent |= uint32_t(!bucket(i).first_for(hash[i])) << i;
         if (absent)
-            ip_route_ask_list(this_softnet(), iph, hash, absent, &asked);
+            ip_route_ask_list(this_softnet(), iph, hash, absent, asked);
         return ip_route_input_list(this_softnet(), r.port("p0"), iph, hash, all(), asked, rt);
     }
     /// Then, as the pipeline does, each of the others. Returns what the list did.

@@ -44,7 +44,7 @@ uint64_t route_burst(net_device* p0, uint32_t first) {
                                            hash, PACKET_BURST, rt);
     rt_asked asked;
     if (absent)
-        ip_route_ask_list(&sd, iph, hash, absent, &asked);
+        ip_route_ask_list(&sd, iph, hash, absent, asked);
     uint64_t wrong = 0;
     for_each_bit(ip_route_input_list(&sd, p0, iph, hash, absent, asked, rt), [&](unsigned i) {
         const char* dev = rt[i]->dst.dev->name;
