@@ -33,21 +33,12 @@ uint64_t clock_ns(clockid_t id) {
     return uint64_t(ts.tv_sec) * NSEC_PER_SEC + uint64_t(ts.tv_nsec);
 }
 
-/// SplitMix64: spreads one seed over the slots.
-uint64_t spread_seed(uint64_t x) {
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
-void seed_slots(net& n, uint64_t seed, std::optional<uint64_t> clock_start_ns) {
-    if (!seed)
-        seed = clock_ns(CLOCK_REALTIME) ^ rte_rdtsc();
+void start_slots(net& n, uint64_t seed, std::optional<uint64_t> clock_start_ns) {
+    if (seed) // else as the net was made: by what nobody can guess
+        prandom_seed(n, seed);
     uint64_t hz = rte_get_tsc_hz(), tsc = rte_rdtsc();
     uint64_t now = tsc / hz * NSEC_PER_SEC + tsc % hz * NSEC_PER_SEC / hz;
     for (auto& sd : n.softnet) {
-        sd->rng_state = spread_seed(seed + sd->cpu) | 1;
         sd->real_offset_ns = clock_start_ns ? 0 : clock_ns(CLOCK_REALTIME) - now;
         sd->now_ns = clock_start_ns.value_or(now);
         sd->jiffies = nsecs_to_jiffies(sd->now_ns);
@@ -114,7 +105,7 @@ tl::expected<std::unique_ptr<router>, std::string> router_create(const router_op
         return error(fmt::format("no memory for {} packet buffers: {}", o.nr_mbufs, std::strerror(-rc)));
     r->n = std::make_unique<net>(o.nr_workers);
     net& n = *r->n;
-    seed_slots(n, o.seed, o.clock_start_ns);
+    start_slots(n, o.seed, o.clock_start_ns);
     softnet_enter(n.softnet[n.control_cpu()].get());
     if (neigh_table_init(n) || nf_net_init(n) || ip_rt_init(n, o.rhash_entries) || ip_init(n) ||
         !loopback_create(n) || dev_change_flags(n.loopback_dev, IFF_UP, IFF_UP))

@@ -64,7 +64,7 @@ void describe(CLI::App& app, replay_options& o, raw_words& raw) {
     app.add_option("--limit", o.limit, "stop after N frames")
         ->check(number_from(0))
         ->type_name("N");
-    app.add_option("--seed", o.seed, "for every random choice (default 1; 0: from the clock)")
+    app.add_option("--seed", o.seed, "for every random choice (default 1; 0: another each time)")
         ->check(number_from(0))
         ->type_name("N");
     app.add_option("--trace", raw.trace, "print the walk of the first N frames (default: all)")

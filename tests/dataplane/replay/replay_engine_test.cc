@@ -306,6 +306,17 @@ TEST(replay_engine, the_same_frames_give_the_same_bytes) {
 // --- drops
 // ----------------------------------------------------------------------------------------
 
+/// The secret of the route cache's hash: the seed's where there is one, else nobody's to guess.
+TEST(replay_engine, a_router_without_a_seed_draws_secrets_of_its_own) {
+    auto secret = [](uint64_t seed) {
+        rig x({.seed = seed});
+        return x.r->n->softnet[0]->rt_shard->rt_hash_seed;
+    };
+    EXPECT_EQ(secret(7), secret(7));
+    EXPECT_NE(secret(7), secret(8));
+    EXPECT_NE(secret(0), secret(0));
+}
+
 TEST(replay_engine, dropped_packets_are_written_with_their_ethernet_header) {
     rig x;
     bytes expired = udp_frame({.dst = "10.9.9.9"}), bad = udp_frame();
