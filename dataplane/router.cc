@@ -34,7 +34,7 @@ uint64_t clock_ns(clockid_t id) {
 }
 
 void start_slots(net& n, uint64_t seed, std::optional<uint64_t> clock_start_ns) {
-    if (seed) // else as the net was made: by what nobody can guess
+    if (seed) // else by the system's random numbers, as the net was made
         prandom_seed(n, seed);
     uint64_t hz = rte_get_tsc_hz(), tsc = rte_rdtsc();
     uint64_t now = tsc / hz * NSEC_PER_SEC + tsc % hz * NSEC_PER_SEC / hz;

@@ -35,7 +35,7 @@ void eal_stop();
 struct router_options {
     unsigned nr_workers = 1;
     uint32_t rhash_entries = 0;
-    uint64_t seed = 0; ///< of random choices and secrets; 0: another each time, not to be guessed
+    uint64_t seed = 0; ///< of random choices and secrets; 0: the system's random numbers
     unsigned nr_mbufs = 16383;
     bool rps = false;                ///< spread flows in software where a port has too few queues
     /// Replay: where the slots' clock starts, ns since 1970; whoever turns the worker moves it on.

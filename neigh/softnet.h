@@ -102,7 +102,8 @@ unsigned flush_smp_call_function_queue(softnet_data& sd);
 /// Seeds every slot's random numbers from one seed (replay --seed); a fresh net is seeded by the
 /// system.
 void prandom_seed(net& n, uint64_t seed);
-/// Random numbers for hash seeds, IDs and jitter; seeded per slot (replay --seed). Not for secrets.
+/// Random numbers for hash seeds, choices and jitter; seeded per slot (replay --seed). Whoever
+/// sees a few whole ones can tell the others: the network sees 16 bits of one at most.
 uint32_t get_random_u32();
 uint32_t get_random_u32_below(uint32_t ceil);
 

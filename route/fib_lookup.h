@@ -55,7 +55,7 @@ struct fz_hash_table {
 struct fn_zone {
     fn_zone* fz_next = nullptr;       ///< RCU; the next shorter length that has a zone
     fz_hash_table* fz_hash = nullptr; ///< RCU
-    uint32_t fz_nent = 0;             ///< nodes; WRITE_ONCE
+    uint32_t fz_nent = 0;
     int fz_order = 0; ///< the prefix length
     be32_t fz_mask{};
 };
@@ -64,6 +64,9 @@ struct fn_zone {
 struct fn_hash {
     std::array<fn_zone*, 33> fn_zones{};
     fn_zone* fn_zone_list = nullptr; ///< RCU; longest prefix first
+    /// Prefixes that are no host's, but for 127.0.0.0/8: raised before one can be found, lowered
+    /// when it cannot be any more. WRITE_ONCE, under rtnl.
+    uint32_t fn_nets = 0;
 };
 
 struct fib_table {

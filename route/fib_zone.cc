@@ -46,6 +46,11 @@ fz_hash_table* fz_hash_alloc(uint32_t divisor) {
     return nullptr;
 }
 
+/// Counted by fn_hash::fn_nets.
+bool is_other_net(be32_t key, int plen) {
+    return plen != 32 && !(plen == 8 && ipv4_is_loopback(key));
+}
+
 /// Says of bucket i, which has changed, whether there is a node in it.
 void fz_bucket_changed(fz_hash_table* ht, uint32_t i) {
     WRITE_ONCE(ht->used[i], ht->bucket[i] != nullptr);
@@ -148,9 +153,11 @@ bool fn_insert_node(fn_hash* t, be32_t key, int plen, fib_alias* fa) {
     fz_hash_table* ht = fz->fz_hash;
     const uint32_t h = fn_hashfn(fz->fz_order, key, ht->hashmask);
     f->fn_hash = ht->bucket[h];
+    if (is_other_net(key, plen))
+        WRITE_ONCE(t->fn_nets, t->fn_nets + 1);
     rcu_assign_pointer(ht->bucket[h], f);
     fz_bucket_changed(ht, h);
-    WRITE_ONCE(fz->fz_nent, fz->fz_nent + 1);
+    ++fz->fz_nent;
     return true;
 }
 
@@ -162,8 +169,10 @@ void fn_remove_node(fn_hash* t, fib_node* f, int plen) {
     while (*link != f)
         link = &(*link)->fn_hash;
     rcu_assign_pointer(*link, f->fn_hash);
+    if (is_other_net(f->fn_key, plen))
+        WRITE_ONCE(t->fn_nets, t->fn_nets - 1);
     fz_bucket_changed(ht, h);
-    WRITE_ONCE(fz->fz_nent, fz->fz_nent - 1);
+    --fz->fz_nent;
     call_rcu_free<fib_node, fib_node_free>(f);
 }
 

@@ -18,7 +18,6 @@
 
 #include "neigh/bits.h"
 #include "route/fib_lpm.h"
-#include "route/fib_rules.h"
 #include "route/fib_zone.h"
 #include "route/route_cache.h"
 
@@ -70,7 +69,7 @@ struct burst_rules {
     const fn_zone* zones = nullptr; ///< the main table
     own_addresses ours;
     const fn_zone* other = nullptr; ///< the local table's prefixes besides; null: 127/8 at most
-    int longest_other = -1;         ///< how long they are at most
+    int longest_other = -1;         ///< how long they are at most; -1: there are none
 
     burst_rules(softnet_data* sd, net_device* d)
         : shard(sd->rt_shard), dev(d), cpu(sd->cpu), genid(rt_genid(*sd->nd_net)), now(sd->jiffies),
@@ -89,18 +88,12 @@ struct burst_rules {
         if (!fz || fz->fz_order != 32)
             return;
         ours = own_addresses(fz);
-        other = rcu_dereference(fz->fz_next);
-        if (other && is_loopback_net(other))
-            other = nullptr;
+        if (READ_ONCE(fn->fib_local->tb_data.fn_nets))
+            other = rcu_dereference(fz->fz_next);
         longest_other = other ? other->fz_order : -1;
         lpm = rcu_dereference(fn->fib_main->tb_lpm);
         zones = rcu_dereference(fn->fib_main->tb_data.fn_zone_list);
         simple = true;
-    }
-    /// There is but 127/8 in this zone and those behind it: what usual() asks for.
-    static bool is_loopback_net(const fn_zone* fz) {
-        return fz->fz_order == 8 && READ_ONCE(fz->fz_nent) == 1 && !rcu_dereference(fz->fz_next) &&
-               fn_zone_find(fz, INADDR_LOOPBACK & fz->fz_mask);
     }
     /// Neither is of 0/8, 127/8 or from 224 on. Without a branch.
     [[gnu::always_inline]] static bool usual(be32_t a, be32_t b) {
@@ -131,7 +124,8 @@ struct burst_rules {
         __builtin_prefetch(own);
         return own;
     }
-    /// The same where the table is small. Nearly all prefixes have one route.
+    /// The same where the table is small. Nearly all prefixes have one route. What has none, or one
+    /// in the default table, is for the full rules.
     [[gnu::always_inline]] rtable* own_entry_by_zones(const iphdr* iph) const {
         for (const fn_zone* fz = zones; fz; fz = rcu_dereference(fz->fz_next))
             if (const fib_node* f = fn_zone_find(fz, iph->daddr & fz->fz_mask)) {
@@ -211,7 +205,7 @@ struct entry_giver {
     iphdr* const* iph;
     const uint32_t* hash;
     rtable** rt;
-    burst_counts counts{};
+    burst_counts& counts;
     bool thrifty = rules.thrifty(), room = true;
 
     /// To packet i. False: the full rules find out what is to be done.
@@ -265,14 +259,13 @@ struct entry_giver {
 [[gnu::noinline]] uint32_t give_to_those(const burst_rules& rules, iphdr* const* iph,
                                          const uint32_t* hash, uint32_t wanting,
                                          const rt_asked& asked, rtable** rt, rt_gc_ahead& gc,
-                                         burst_counts* counts) {
-    entry_giver to{rules, iph, hash, rt, *counts};
+                                         burst_counts& counts) {
+    entry_giver to{rules, iph, hash, rt, counts};
     uint32_t done = 0;
     for_each_bit(wanting, [&](unsigned i) {
         gc.one_more();
         done |= uint32_t(to.give(i, asked)) << i;
     });
-    *counts = to.counts;
     return done;
 }
 
@@ -284,7 +277,7 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
     counts.unadmitted = unsigned(std::popcount(unadmitted));
     uint32_t done = unadmitted;
     if (const uint32_t wanting = answered & ~unadmitted)
-        done |= give_to_those(rules, iph, hash, wanting, asked, rt, gc, &counts);
+        done |= give_to_those(rules, iph, hash, wanting, asked, rt, gc, counts);
     counts.lent = unsigned(std::popcount(done)) - counts.found - counts.renewed - counts.entered;
     counts.add_to(rules.shard->sd);
     return done;

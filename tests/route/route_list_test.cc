@@ -174,6 +174,18 @@ TEST_P(route_list, a_default_route_is_taken_where_there_is_one) {
     EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
 }
 
+/// It is asked after the main one, which the list knows alone.
+TEST_P(route_list, routes_of_the_default_table_are_for_the_full_rules) {
+    r().setup("route add default via 10.0.1.4 table default");
+    misses m(r());
+    m.add(ip("10.0.0.2"), ip("8.8.8.8"));
+    const uint64_t missed = r().stat(rt_cache_stat::missed);
+    EXPECT_EQ(m.route(), 0u);
+    EXPECT_EQ(m.route(), 0u);
+    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+    EXPECT_EQ(r().stat(rt_cache_stat::missed), missed + 1);
+}
+
 TEST_P(route_list, an_entry_is_the_one_that_ip_route_input_makes) {
     warm();
     for (const char* dst : {"192.168.1.77", "192.168.1.177", "192.168.2.77"}) {

@@ -13,8 +13,10 @@
 namespace slabfwd::test {
 namespace {
 
+const be32_t OUTSIDE = ip("8.8.8.8"), OWN = ip("21.0.0.1");
+
 struct worker_result {
-    uint64_t routed = 0, wrong = 0;
+    uint64_t routed = 0, wrong = 0, by_default = 0;
 };
 
 // What a worker's loop does around its packets.
@@ -25,8 +27,9 @@ void end_of_burst(softnet_data& sd) {
     sd.nd_net->rcu.quiescent(sd.cpu);
 }
 
-// A burst's misses: next hops are looked up in the table, their own entries used.
-uint64_t route_burst(net_device* p0, uint32_t first) {
+// A burst's misses: next hops are looked up in the table, their own entries used. Two of them are
+// for the default route's, but one of these is this host's at all times, by an address of lo.
+uint64_t route_burst(net_device* p0, uint32_t first, uint64_t* by_default) {
     iphdr header[PACKET_BURST] = {}, *iph[PACKET_BURST];
     uint32_t hash[PACKET_BURST];
     rtable* rt[PACKET_BURST];
@@ -35,7 +38,9 @@ uint64_t route_burst(net_device* p0, uint32_t first) {
         header[i].ihl_version = 0x45;
         header[i].ttl = 64;
         header[i].saddr = ip("10.0.0.3");
-        header[i].daddr = cpu_to_be32(0xc0a80000u + (first + i) * 7919 % 3000);
+        header[i].daddr = i == 0   ? OUTSIDE
+                          : i == 1 ? OWN
+                                   : cpu_to_be32(0xc0a80000u + (first + i) * 7919 % 3000);
         iph[i] = &header[i];
         hash[i] = rt_hash_of(sd.rt_shard,
                              rt_make_key(header[i].daddr, header[i].saddr, p0->ifindex, 0, 0, 0));
@@ -48,7 +53,8 @@ uint64_t route_burst(net_device* p0, uint32_t first) {
     uint64_t wrong = 0;
     for_each_bit(ip_route_input_list(&sd, p0, iph, hash, absent, asked, rt), [&](unsigned i) {
         const char* dev = rt[i]->dst.dev->name;
-        wrong += dev[0] != 'p' || (dev[1] != '1' && dev[1] != '2');
+        wrong += dev[0] != 'p' || (dev[1] != '1' && dev[1] != '2') || i == 1;
+        *by_default += i == 0;
     });
     return wrong;
 }
@@ -75,7 +81,10 @@ void route_packets(rt_router& r, unsigned cpu, const std::atomic<bool>& stop, wo
         skb->dst = nullptr;
         ++out->routed;
         if (i % 32 == 31) {
-            out->wrong += route_burst(p0, i);
+            skb->dst = nullptr;
+            out->wrong += ip_route_input(skb, OUTSIDE, ip("10.0.0.2"), 0, p0, &reason) != 0;
+            skb->dst = nullptr;
+            out->wrong += route_burst(p0, i, &out->by_default);
             ++sd.jiffies;
             end_of_burst(sd);
         }
@@ -100,6 +109,7 @@ void change_things(rt_router& r, int round) {
         r.n.ipv4.sysctl_rt_cache_rebuild_count = round % 2 ? -1 : 4;
         rt_sysctl_changed(r.n);
     }
+    r.setup(round % 2 ? "addr add 127.0.0.1/8 dev lo" : "addr del 127.0.0.1/8 dev lo");
     if (round % 5 == 0)
         ipv4_sysctl_rtcache_flush(r.n);
     for (const rt_cache_row& row : rt_cache_dump(r.n, 0))
@@ -112,7 +122,8 @@ void change_things(rt_router& r, int round) {
 
 TEST(route_threads, lookups_beside_changes) {
     rt_router r(2);
-    r.setup("route add 192.168.0.0/16 via 10.0.1.2");
+    r.setup("route add 192.168.0.0/16 via 10.0.1.2\nroute add default via 10.0.1.3\n"
+            "addr add 21.255.255.254/8 dev lo");
     r.enter(r.n.control_cpu());
     std::atomic<bool> stop{false};
     worker_result result[2];
@@ -129,6 +140,7 @@ TEST(route_threads, lookups_beside_changes) {
         w.join();
     for (const worker_result& w : result) {
         EXPECT_GT(w.routed, 1000u);
+        EXPECT_GT(w.by_default, 0u);
         EXPECT_EQ(w.wrong, 0u);
     }
     EXPECT_GT(round, 10);

@@ -303,10 +303,7 @@ TEST(replay_engine, the_same_frames_give_the_same_bytes) {
     EXPECT_TRUE(first == play(7)) << "two runs differ";
 }
 
-// --- drops
-// ----------------------------------------------------------------------------------------
-
-/// The secret of the route cache's hash: the seed's where there is one, else nobody's to guess.
+/// The secret of the route cache's hash: the seed's where there is one.
 TEST(replay_engine, a_router_without_a_seed_draws_secrets_of_its_own) {
     auto secret = [](uint64_t seed) {
         rig x({.seed = seed});
@@ -316,6 +313,9 @@ TEST(replay_engine, a_router_without_a_seed_draws_secrets_of_its_own) {
     EXPECT_NE(secret(7), secret(8));
     EXPECT_NE(secret(0), secret(0));
 }
+
+// --- drops
+// ----------------------------------------------------------------------------------------
 
 TEST(replay_engine, dropped_packets_are_written_with_their_ethernet_header) {
     rig x;
