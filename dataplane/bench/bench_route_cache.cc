@@ -382,8 +382,9 @@ void explain(const settings& s, const std::vector<workload>& todo,
     for (const route_cache_peer& p : route_cache_peers())
         if (name_matches(s.common.peers, p.column.name))
             std::printf("  %-16s %s\n", p.column.name.c_str(), p.about.c_str());
-    std::puts("(0.85x): the ratio to the best of rte_mempool and malloc in that line; \"-\": not "
-              "measured.\n");
+    std::puts(
+        "(0.85x): the ratio to the best of rte_mempool, malloc and aligned_alloc in that line; "
+        "\"-\": not measured.\n");
 }
 
 int write_results(const bench_report& report, const settings& s, const curves& drawn) {

@@ -30,6 +30,14 @@ struct malloc_objects : dst_objects {
     }
 };
 
+/// As `new` would: an entry's type asks for whole cache lines.
+struct aligned_objects : dst_objects {
+    aligned_objects() {
+        alloc = [](dst_objects*) { return std::aligned_alloc(alignof(rtable), sizeof(rtable)); };
+        free = [](dst_objects*, void* p) { std::free(p); };
+    }
+};
+
 struct mempool_objects : dst_objects {
     rte_mempool* mp;
     explicit mempool_objects(rte_mempool* pool) : mp(pool) {
@@ -126,7 +134,9 @@ std::vector<route_cache_peer> route_cache_peers() {
         {"slab", peer_kind::ours, "kmem_cache as in Linux's SLAB, as the router runs", -1},
         {"slub", peer_kind::ours, "kmem_cache as in Linux's SLUB", -1},
         {"rte_mempool", peer_kind::peer, "DPDK's pool, a cache of 512 a core, filled at start", -1},
-        {"malloc", peer_kind::peer, "the C library's malloc", -1},
+        {"malloc", peer_kind::peer, "the C library's malloc, entries across cache lines", -1},
+        {"aligned_alloc", peer_kind::peer,
+         "the same, entries on whole cache lines as all others' are", -1},
         {"kernel-rule", peer_kind::reference, "slab with net.ipv4.route.admission=0", 0},
     };
     std::vector<route_cache_peer> peers;
@@ -153,6 +163,10 @@ std::string use_peer(net& n, const std::string& peer, uint32_t capacity) {
         set_objects(n, new malloc_objects);
         return {};
     }
+    if (peer == "aligned_alloc") {
+        set_objects(n, new aligned_objects);
+        return {};
+    }
     return use_mempool(n, capacity);
 }
 
@@ -163,6 +177,9 @@ size_t peer_entry_bytes(const std::string& peer) {
         std::free(p);
         return bytes;
     }
+    if (peer == "aligned_alloc") // the word before each takes it to the next line
+        return (sizeof(rtable) + sizeof(size_t) + alignof(rtable) - 1) / alignof(rtable) *
+               alignof(rtable);
     if (peer == "rte_mempool") {
         const rte_mempool* mp = rte_mempool_lookup(POOL);
         return mp ? mp->header_size + mp->elt_size + mp->trailer_size : 0;

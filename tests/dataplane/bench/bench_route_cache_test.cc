@@ -275,7 +275,8 @@ TEST_P(Allocator, EveryPacketOfAChurnAllocatesOneEntryAndFreesOne) {
     EXPECT_LT(got["alloc_share"], 100);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Allocator, testing::Values("slab", "slub", "rte_mempool", "malloc"));
+INSTANTIATE_TEST_SUITE_P(All, Allocator,
+                         testing::Values("slab", "slub", "rte_mempool", "malloc", "aligned_alloc"));
 
 TEST(Runs, TheKernelsRuleIsToldByItsRefusals) {
     route_cache_job job = job_of(flow_law::scan);
