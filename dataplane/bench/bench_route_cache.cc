@@ -105,8 +105,8 @@ workload churn(const settings& s, int live, const char* name) {
     w.job.admission = 0;
     w.job.gc_min_interval_ms = 0; // else collection is ignored until max_size, and then refuses
     w.job.gc_thresh = w.job.max_size = live;
-    constexpr int MOST_BY_MEMORY =
-        512 * 1024; // buckets; a larger cache is given as many as entries
+    // Buckets. A larger cache is given as many as it has entries.
+    constexpr int MOST_BY_MEMORY = 512 * 1024;
     if (!s.rhash_entries && live > MOST_BY_MEMORY)
         w.job.rhash_entries = uint32_t(live);
     return w;
