@@ -103,7 +103,7 @@ unsigned flush_smp_call_function_queue(softnet_data& sd);
 /// system.
 void prandom_seed(net& n, uint64_t seed);
 /// Random numbers for hash seeds, choices and jitter; seeded per slot (replay --seed). Whoever
-/// sees a few whole ones can tell the others: the network sees 16 bits of one at most.
+/// sees a few whole ones can tell the others, so that none is sent to the network whole.
 uint32_t get_random_u32();
 uint32_t get_random_u32_below(uint32_t ceil);
 

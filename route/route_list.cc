@@ -18,6 +18,7 @@
 
 #include "neigh/bits.h"
 #include "route/fib_lpm.h"
+#include "route/fib_rules.h"
 #include "route/fib_zone.h"
 #include "route/route_cache.h"
 
@@ -79,7 +80,7 @@ struct burst_rules {
         const fib_net* fn = n.ipv4.fib;
         const in_device* in_dev = __in_dev_get_rcu(d);
         if (!in_dev || !IN_DEV_FORWARD(in_dev) || IN_DEV_RPFILTER(in_dev) || d->master_ifindex ||
-            fn->fib_has_custom_rules.load(std::memory_order_acquire) ||
+            fib4_has_custom_rules(n) ||
             fn->fib_has_custom_local_routes.load(std::memory_order_relaxed) ||
             n.ipv4.peers->learned.load(std::memory_order_relaxed) || !shard->max_size ||
             !rt_caching(n, shard))
@@ -269,7 +270,8 @@ struct entry_giver {
     return done;
 }
 
-/// The same for those of `answered`: those whose flows do not pay, most of a flood, have it.
+/// The same for those of `answered`. Where flows do not pay, as most of a flood's, nothing is left
+/// to be done: their packets keep the next hop's own entry.
 uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash,
                       uint32_t answered, const rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
     const uint32_t unadmitted = answered & asked.decided & ~asked.admitted;

@@ -99,16 +99,15 @@ workload of_law(const settings& s, flow_law law, std::string name, std::string a
 }
 
 /// All-miss traffic under the kernel's rule with so many entries alive: the speed of allocation.
-workload churn(const settings& s, int live, const char* name) {
+/// buckets: unless told otherwise; 0: by memory.
+workload churn(const settings& s, int live, uint32_t buckets, const char* name) {
     workload w = of_law(s, flow_law::scan, name,
                         "no flow repeats, every packet enters one entry and collects another");
     w.job.admission = 0;
     w.job.gc_min_interval_ms = 0; // else collection is ignored until max_size, and then refuses
     w.job.gc_thresh = w.job.max_size = live;
-    // Buckets. A larger cache is given as many as it has entries.
-    constexpr int MOST_BY_MEMORY = 512 * 1024;
-    if (!s.rhash_entries && live > MOST_BY_MEMORY)
-        w.job.rhash_entries = uint32_t(live);
+    if (!s.rhash_entries)
+        w.job.rhash_entries = buckets;
     return w;
 }
 
@@ -129,8 +128,8 @@ std::vector<workload> workloads(const settings& s) {
         of_law(s, flow_law::working_set, "working-set", "one flow after the other, in turn"),
         of_law(s, flow_law::scan, "scan", "destinations that never repeat"),
         of_law(s, flow_law::scan_src, "scan-src", "sources that never repeat"),
-        churn(s, 65536, "churn-64k"),
-        churn(s, 1 << 20, "churn-1M"),
+        churn(s, 65536, 0, "churn-64k"),
+        churn(s, 1 << 20, 1 << 20, "churn-1M"),
         flood(s, flood_kind::destinations, "flood-dst",
               "1,000 flows are half of the packets, destinations that never repeat the other half"),
         flood(s, flood_kind::sources, "flood-src", "the same with sources that never repeat"),
@@ -379,12 +378,18 @@ void explain(const settings& s, const std::vector<workload>& todo,
     }
     std::puts("Above gc_thresh entries the cache looks for some to let go, and never has more than "
               "max_size.\nColumns are where the entries' memory comes from:");
-    for (const route_cache_peer& p : route_cache_peers())
-        if (name_matches(s.common.peers, p.column.name))
-            std::printf("  %-16s %s\n", p.column.name.c_str(), p.about.c_str());
-    std::puts(
-        "(0.85x): the ratio to the best of rte_mempool, malloc and aligned_alloc in that line; "
-        "\"-\": not measured.\n");
+    std::vector<std::string> others;
+    for (const route_cache_peer& p : route_cache_peers()) {
+        if (!name_matches(s.common.peers, p.column.name))
+            continue;
+        std::printf("  %-16s %s\n", p.column.name.c_str(), p.about.c_str());
+        if (p.column.kind == peer_kind::peer)
+            others.push_back(p.column.name);
+    }
+    if (!others.empty())
+        std::printf("(0.85x): the ratio to the best of %s in that line; ",
+                    fmt::format("{}", fmt::join(others, ", ")).c_str());
+    std::puts("\"-\": not measured.\n");
 }
 
 int write_results(const bench_report& report, const settings& s, const curves& drawn) {

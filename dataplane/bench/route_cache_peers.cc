@@ -178,8 +178,7 @@ size_t peer_entry_bytes(const std::string& peer) {
         return bytes;
     }
     if (peer == "aligned_alloc") // the word before each takes it to the next line
-        return (sizeof(rtable) + sizeof(size_t) + alignof(rtable) - 1) / alignof(rtable) *
-               alignof(rtable);
+        return RTE_ALIGN_CEIL(sizeof(rtable) + sizeof(size_t), alignof(rtable));
     if (peer == "rte_mempool") {
         const rte_mempool* mp = rte_mempool_lookup(POOL);
         return mp ? mp->header_size + mp->elt_size + mp->trailer_size : 0;

@@ -81,7 +81,6 @@ void route_packets(rt_router& r, unsigned cpu, const std::atomic<bool>& stop, wo
         skb->dst = nullptr;
         ++out->routed;
         if (i % 32 == 31) {
-            skb->dst = nullptr;
             out->wrong += ip_route_input(skb, OUTSIDE, ip("10.0.0.2"), 0, p0, &reason) != 0;
             skb->dst = nullptr;
             out->wrong += route_burst(p0, i, &out->by_default);
