@@ -47,18 +47,32 @@ differ() {
     sed '$d' "$output" | cut -c1-300 | head -n 60
 }
 
-# play CACHE SELECTION...: the oracle's cases, its totals added to ours, its failures shown
-play() {
-    local cache=$1 begin=$SECONDS good all
-    shift
-    SLABFWD_WITH=$(tunables "$cache") python3 "$oracle" --slabfwd "$here/slabfwd-with" "$@" >"$output" 2>&1 || true
+# recorded CACHE SELECTION...: plays the oracle's cases into $output; sets good, all
+recorded() {
+    SLABFWD_WITH=$(tunables "$1") python3 "$oracle" --slabfwd "$here/slabfwd-with" "${@:2}" >"$output" 2>&1 || true
     read -r good all < <(sed -n 's/^oracle: \([0-9]*\) of \([0-9]*\) cases.*/\1 \2/p' "$output") || true
+}
+
+# play CACHE SELECTION...: the oracle's cases, its totals added to ours, its failures shown. Up to five that
+# fail are played again one at a time: they hang on milliseconds, which a busy machine does not keep.
+play() {
+    local cache=$1 begin=$SECONDS good='' all='' first total again
+    shift
+    recorded "$cache" "$@"
     if [[ -z ${all:-} || $all == 0 ]]; then
         report 1 "conformance/$cache" "the oracle did not run: $(tail -n 2 "$output")"
         return
     fi
-    passed=$((passed + good)) failed=$((failed + all - good))
-    echo "conformance/$cache ($*): $good of $all, $((SECONDS - begin)) s"
+    first=$good total=$all
+    if ((total > first && total - first <= 5)); then
+        again=$(sed -n 's/^FAIL  *[^ ]*  *\([^ ]*\) .*/\1/p' "$output" | paste -sd,)
+        echo "again, alone: $again"
+        grep -A3 '^FAIL' "$output" | cut -c1-300
+        recorded "$cache" --jobs 1 --name "$again"
+        good=$((first + ${good:-0}))
+    fi
+    passed=$((passed + good)) failed=$((failed + total - good))
+    echo "conformance/$cache ($*): $good of $total, $((SECONDS - begin)) s"
     grep '^FAIL' "$output" | cut -c1-300 | head -n 30 || true
 }
 

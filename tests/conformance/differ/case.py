@@ -44,7 +44,7 @@ class Case:
             10)} for port in self.ports}
         self.judge_arp, self.times, self.timing, self.multipath = arp, times, timing, multipath
         self.counters, self.fast, self.ignore, self.step_slack, self.settle = counters, fast, ignore, step_slack, settle
-        self.steps = []
+        self.steps, self._strangers = [], 0
 
     # ---- steps
 
@@ -67,6 +67,19 @@ class Case:
     def answer(self, port, hosts):
         """From now on these hosts alone answer ARP on the port."""
         self.steps.append(("answer", port, hosts))
+        return self
+
+    def stranger(self):
+        """An address on p0, another at each call (of 200): errors about routes are rationed by host and by the
+        clock, so what comes back to one host that asks for many says how fast the case went."""
+        address = f"10.0.0.{20 + self._strangers % 200}"
+        self._strangers += 1
+        self.hosts["p0"][address] = mac_of(address)
+        return address
+
+    def answer_for(self, port, *addresses):
+        """These have hosts on the port too, so that no question is asked twice, which is a matter of time."""
+        self.hosts[port] |= {address: mac_of(address) for address in addresses}
         return self
 
     # ---- frames as a host of the port's network would send them

@@ -230,7 +230,7 @@ def options():
         for form in forms.values():
             case.udp(opts=form).echo(dst="10.0.0.1", opts=form).echo(dst="10.0.1.1", opts=form).udp(dst="10.0.0.1",
                 opts=form).udp(opts=form, ttl=1)
-            case.udp(dst="172.31.0.1", opts=form).udp(dst="192.168.1.1", opts=form)
+            case.udp(case.stranger(), "172.31.0.1", opts=form).udp(dst="192.168.1.1", opts=form)
             case.tcp(dst="10.0.0.1", header={"opts": form})
         yield case.alive()
     for which, good in (("rr", forms["rr2"]), ("ts", forms["ts1"]), ("lsrr", forms["lsrr2"]), ("ra", forms["ra"]),
@@ -246,7 +246,7 @@ def options():
     for form in forms.values():
         case.echo(opts=form, data=bytes(1)).packet(ip("10.0.0.2", "10.0.0.1", icmp(13, 0, b"abcd", bytes(12)), 1,
             opts=form))
-        case.udp(dst="172.16.1.1", opts=form).packet(ip("10.0.0.2", "10.0.0.1", b"", 200, opts=form))
+        case.udp(case.stranger(), "172.16.1.1", opts=form).packet(ip("10.0.0.2", "10.0.0.1", b"", 200, opts=form))
         case.echo(dst="10.0.0.255", opts=form).echo(dst="255.255.255.255", opts=form)
     yield case.alive()
 

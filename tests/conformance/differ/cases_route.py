@@ -63,7 +63,7 @@ def lookups():
                  "ip route add 192.168.4.0/24 via 203.0.113.9 dev p2 onlink", "ip route add 192.168.5.0/24 dev p1",
                      "ip route add 192.168.6.0/24 dev p1 scope link src 172.16.1.1", fast=True)
     for port, hosts in (("p1", ("172.16.0.1", "172.16.1.2", "192.168.5.1", "192.168.6.1")),
-        ("p2", ("172.16.2.2", "203.0.113.9", "172.16.3.2"))):
+        ("p2", ("172.16.2.2", "203.0.113.9", "172.16.3.2", "172.16.3.0"))):
         case.hosts[port] |= {host: mac_of(host) for host in hosts}
     spray(case, "172.16.0.1", "172.16.0.0", "172.16.1.2", "172.16.1.3", "172.16.2.2", "172.16.2.1", "172.16.3.2",
         "172.16.3.3", "172.16.3.0", *(f"192.168.{i}.1" for i in range(1, 7)))
@@ -72,6 +72,9 @@ def lookups():
             host, "172.16.2.1", port)
     yield case
     case = three("refused", fast=True)
+    outside = ("192.168.1.1", "192.168.2.1", "192.168.9.1", "8.8.8.8", "240.0.0.1")
+    for port in ("p1", "p2"):
+        case.answer_for(port, *outside)
     for line in ("ip route add 192.168.1.0/24 via 10.9.9.9", "ip route add 192.168.1.1/24 via 10.0.1.2",
         "ip route add 192.168.1.0/24 via 10.0.1.1", "ip route add 192.168.1.0/24 via 10.0.1.255",
                  "ip route add 192.168.1.0/24 via 10.0.1.2 dev p2",
@@ -89,7 +92,7 @@ def lookups():
                  "ip route add 127.1.0.0/16 via 10.0.1.2", "ip route add 255.255.255.255 via 10.0.1.2",
                      "ip route add 0.0.0.0/8 via 10.0.1.2", "ip route add 240.0.0.0/4 via 10.0.1.2"):
         case.command(line, may_fail=True)
-        spray(case, "192.168.1.1", "192.168.2.1", "192.168.9.1", "10.0.1.9", "8.8.8.8", "240.0.0.1")
+        spray(case, *outside, "10.0.1.9", src=case.stranger())
     yield case
 
 
@@ -101,9 +104,7 @@ def tos():
                  "ip route add 192.168.0.0/16 tos 0x20 via 10.0.2.5", "ip route add default tos 0x10 via 10.0.1.6",
                      "ip route add 192.168.1.0/24 tos 0x10 metric 5 via 10.0.1.5", fast=True)
     for value in range(0, 256, 4):
-        case.udp(dst="192.168.1.1", tos=value).udp(f"10.0.0.{100 + value // 4}", "9.9.9.9",
-            tos=value)   # errors are rationed by host
-        case.hosts["p0"][f"10.0.0.{100 + value // 4}"] = mac_of(f"10.0.0.{100 + value // 4}")
+        case.udp(dst="192.168.1.1", tos=value).udp(case.stranger(), "9.9.9.9", tos=value)
     for value in (1, 2, 3, 0x11, 0x13, 0xBB):
         case.udp(dst="192.168.1.1", tos=value).echo("192.168.1.1", "10.0.0.1", tos=value,
             source="10.0.0.2").udp("192.168.1.1", "10.0.0.1", tos=value, source="10.0.0.2")
@@ -228,6 +229,7 @@ def broadcasts():
                                   "ip route add 224.0.0.0/4 dev p2"]),
                                   ("-default", ["ip route add default via 10.0.2.3"])):
         case = three("bc" + forwarding, *addresses, *lines, fast=forwarding in ("", "-both", "-p0"))
+        case.answer_for("p0", "10.0.0.0").answer_for("p1", "10.0.1.0")
         for dst in targets:
             for mac in (own_mac("p0"), BROADCAST):
                 for ttl in (64, 1):

@@ -7,6 +7,8 @@
 Each case is played on the kernel (a namespace with veth ports) and on slabfwd at the same time; frames, their
 order, SNMP counters and the balance of packets are compared. Needs root, iproute2, iptables and sysctl.
 --fast: the selection that the test suite runs. The last line counts; exit status 0 when all is equal.
+A case that fails while others are played beside it is played once more alone (unless more than FEW fail): both
+routers live by the clock, and a busy machine may hold one of them up. What it said first is printed either way.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from frames import summary  # noqa: E402
 from play import play  # noqa: E402
 from routers import CACHES  # noqa: E402
 
+FEW = 5                # failures that may be the machine's
 SKIP_BELOW = (6, 18)   # older kernels differ from the one that slabfwd is equal to
 
 
@@ -73,6 +76,24 @@ def parse():
     return parser.parse_args()
 
 
+def play_all(jobs, at_once, verbose):
+    """Plays and prints; the names of those that failed."""
+    failed = []
+    with multiprocessing.get_context("fork").Pool(max(1, at_once)) as pool:
+        for name, found, lines, seconds in pool.imap_unordered(work, jobs):
+            wrong = {cache: complaints for cache, complaints in found.items() if complaints}
+            if wrong:
+                failed.append(name)
+            if wrong or verbose:
+                print(f"{'FAIL' if wrong else 'PASS'}  {name} ({seconds:.1f} s)")
+                print(*lines, sep="\n", end="\n" if lines else "")
+            for cache, complaints in wrong.items():
+                for complaint in complaints[:12]:
+                    print(f"      {cache}: {complaint}")
+            sys.stdout.flush()
+    return failed
+
+
 def main():
     args = parse()
     chosen = cases.select(args.family, args.name, args.fast)
@@ -90,20 +111,12 @@ def main():
         return 2
     jobs = [(case, os.path.abspath(args.slabfwd), caches, args.verbose, args.each_step, args.drops) for case in
             sorted(chosen, key=lambda c: -sum(s[1] for s in c.steps if s[0] == "wait"))]
-    good = bad = 0
-    with multiprocessing.get_context("fork").Pool(max(1, args.jobs)) as pool:
-        for name, found, lines, seconds in pool.imap_unordered(work, jobs):
-            wrong = {cache: complaints for cache, complaints in found.items() if complaints}
-            good, bad = (good, bad + 1) if wrong else (good + 1, bad)
-            if wrong or args.verbose:
-                print(f"{'FAIL' if wrong else 'PASS'}  {name} ({seconds:.1f} s)")
-                print(*lines, sep="\n", end="\n" if lines else "")
-            for cache, complaints in wrong.items():
-                for complaint in complaints[:12]:
-                    print(f"      {cache}: {complaint}")
-            sys.stdout.flush()
-    print(f"{good} passed, {bad} failed, 0 skipped")
-    return 1 if bad else 0
+    failed = play_all(jobs, args.jobs, args.verbose)
+    if args.jobs > 1 and 0 < len(failed) <= FEW:
+        print("again, alone: " + ", ".join(failed))
+        failed = play_all([job for job in jobs if job[0].name in failed], 1, args.verbose)
+    print(f"{len(jobs) - len(failed)} passed, {len(failed)} failed, 0 skipped")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
