@@ -29,7 +29,7 @@ def answered():
     yield askers(Case("plain", *more, fast=True, settle=8))
     yield askers(Case("not-forwarding", *more, forwarding=False, settle=8))
     yield askers(Case("scopes", *more,
-                 "ip addr add 10.0.1.200/24 scope link dev p1", settle=8))
+                 "ip addr add 10.0.1.200/25 scope link dev p1", settle=8))
     for key, values in (("arp_ignore", (1, 2, 3, 4, 8)), ("arp_filter", (1,)), ("proxy_arp", (1,)),
         ("proxy_arp_pvlan", (1,)),
                         ("arp_accept", (1, 2)), ("route_localnet", (1,)), ("rp_filter", (1, 2)), ("accept_local", (1,)),

@@ -210,7 +210,7 @@ def _many(case, count, gap, step):
 @family("icmperr")
 def limits():
     """How many errors are sent in a row, and how soon there may be another."""
-    lines = {"default": [], "limit100": ["sysctl -w net.ipv4.icmp_ratelimit=100"], "limit0": [UNLIMITED],
+    lines = {"default": [], "limit500": ["sysctl -w net.ipv4.icmp_ratelimit=500"], "limit0": [UNLIMITED],
              "limit3000": ["sysctl -w net.ipv4.icmp_ratelimit=3000"], "mask0": [NO_COST],
                  "mask-echo": ["sysctl -w net.ipv4.icmp_ratemask=1"],
              "mask-all": ["sysctl -w net.ipv4.icmp_ratemask=524287"]}
