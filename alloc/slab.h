@@ -3,10 +3,10 @@
 // slab.h - what the files of alloc/ share and nobody else needs.
 //
 // Door: none; internal.
-// Locks, outermost first: slab_mutex (the list of caches, creation, tunables) -> list_lock of a
-// node (its slab lists and shared array) -> the page allocator's. Slabs are made and given back
-// with no list_lock held. An array_cache has no lock: it is its slot's owner's.
-// Origin: mm/slab.h of Linux v5.2.
+// Locks, outermost first: slab_mutex (the list of caches, creation, tunables) -> an alien cache's
+// -> list_lock of a node (its slab lists and shared array) -> the charges' -> the page allocator's.
+// Slabs are made and given back with no list_lock held. An array_cache has no lock: it is its
+// slot's owner's. Origin: mm/slab.h of Linux v5.2.
 #pragma once
 
 #include <cstddef>

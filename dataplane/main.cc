@@ -17,7 +17,9 @@ struct program {
 constexpr program programs[] = {
     {"run", "forward packets between ports", slabfwd::run_main},
     {"replay", "send captures through a router and write what comes out", slabfwd::replay_main},
-    {"bench", "measure: the allocator beside its peers", slabfwd::bench_main},
+    {"bench",
+     "measure: allocator, table and route cache beside their peers, and each stage of forwarding",
+     slabfwd::bench_main},
     {"ctl", "talk to a running router: ip, sysctl, cat /proc/..., ping, trace", slabfwd::ctl_main},
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Options that all commands share which choose how the slab allocator works (--slab-allocator,
-// --slab-tuning, --slab-merge, --slab-memory) and debug it (--slab-debug and --failslab, the
-// kernel's boot options slab_debug= and failslab=).
+// Options that run, replay and bench alloc share which choose how the slab allocator works
+// (--slab-allocator, --slab-tuning, --slab-merge, --slab-memory) and debug it (--slab-debug and
+// --failslab, the kernel's boot options slab_debug= and failslab=).
 //
 // Doors: add_slab_options(), before add_slab_debug_options(). Threads: one, before workers start.
 #pragma once

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What a router did, in numbers: the summary that run, replay and bench print and write as JSON.
+// What a router did, in numbers: the summary that run and replay print and write as JSON.
 // Each number was counted where the thing happened; here they are only added up over the CPU slots.
 // Doors: collect_summary, balanced, summary_text, summary_json.
 // Threads: control thread. Counters of running workers may be a moment old; after router_stop and

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // What the files of the neighbour table share among themselves and with arp.cc: neighbour.cc (hash,
-// life of an entry, output), neighbour_nud.cc (states), neighbour_gc.cc (collection),
-// neighbour_table.cc (set-up, `ip neigh`), pneigh.cc (proxies). Not for other folders.
+// life of an entry, output), neighbour_nud.cc (states), neighbour_update.cc (what a command or an
+// answer changes), neighbour_question.cc (asking), neighbour_gc.cc (collection), neighbour_table.cc
+// (set-up, `ip neigh`), pneigh.cc (proxies). Not for other folders.
 #pragma once
 
 #include "alloc/kmalloc.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // struct net: one router. Everything hangs here, so that tests make several: devices, CPU slots,
-// sysctls, FIB, neighbour table, netfilter. Made by net_init (dataplane/control or a test's
-// fixture). Threads: pointers to tables are set before workers start; tunables are sysctl_int.
-// Origin: include/net/net_namespace.h, include/net/netns/ipv4.h.
+// sysctls, FIB, neighbour table, netfilter. Made by router_create (dataplane/router.cc) or a
+// test's fixture. Threads: pointers to tables are set before workers start; tunables are
+// sysctl_int. Origin: include/net/net_namespace.h, include/net/netns/ipv4.h.
 #pragma once
 
 #include <array>

@@ -11,6 +11,7 @@
 #include "neigh/skbuff.h"
 #include "route/fib_lookup.h"
 #include "route/fib_rules.h"
+#include "route/l3mdev.h"
 #include "route/route.h"
 
 namespace slabfwd {

@@ -12,6 +12,7 @@
 #include "neigh/neighbour.h"
 #include "route/fib_lookup.h"
 #include "route/fib_rules.h"
+#include "route/l3mdev.h"
 #include "route/route.h"
 
 namespace slabfwd {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // What the files of the FIB share among themselves: the nodes of a table (fn_zone, fib_node,
-// fib_alias), struct fib_net, and the steps of a change. Nobody else includes it (tests apart).
+// fib_alias), struct fib_net, and the steps of a change. Not for other folders (tests apart).
 //
 // A table is an array of zones, one per prefix length. A zone is a hash of fib_nodes, one per
 // prefix; a node has a list of fib_aliases, one per route, sorted by TOS (falling) and metric
@@ -107,11 +107,6 @@ struct fib_prop {
 };
 extern const std::array<fib_prop, RTN_MAX + 1> fib_props;
 
-inline void NL_SET_ERR_MSG(netlink_ext_ack* extack, const char* msg) {
-    if (extack)
-        extack->msg = msg;
-}
-
 /// TOS routes and `ip rule ... tos` look at three bits of a packet's TOS, as the kernel still does.
 inline bool fib_dscp_masked_match(uint8_t tos, const flowi4* fl4) {
     return tos == (fl4->flowi4_tos & 0x1c);
@@ -122,11 +117,6 @@ inline bool ip_ignore_linkdown(const net_device* dev) {
     const in_device* in_dev = dev ? __in_dev_get_rcu(dev) : nullptr;
     return in_dev && IN_DEV_IGNORE_ROUTES_WITH_LINKDOWN(in_dev);
 }
-
-/// Table of the VRF that dev belongs to (or is), else 0. Origin: l3mdev_fib_table_rcu.
-uint32_t l3mdev_fib_table(const net_device* dev);
-/// Index of the VRF device that dev belongs to (or is), else 0. Origin: l3mdev_master_ifindex_rcu.
-int l3mdev_master_ifindex(const net_device* dev);
 
 // ---- fib_hash.cc: tables. Writers hold rtnl.
 

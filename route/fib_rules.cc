@@ -15,6 +15,7 @@
 #include "neigh/packet_work.h"
 #include "neigh/skbuff.h"
 #include "route/fib_lookup.h"
+#include "route/l3mdev.h"
 #include "route/route.h"
 
 namespace slabfwd {
@@ -352,17 +353,6 @@ fib_rule_config config_of(const fib_rule* r) {
 }
 
 } // namespace
-
-int l3mdev_master_ifindex(const net_device* dev) {
-    return dev->vrf_table ? dev->ifindex : dev->master_ifindex.get();
-}
-
-uint32_t l3mdev_fib_table(const net_device* dev) {
-    if (dev->vrf_table || !dev->master_ifindex)
-        return dev->vrf_table;
-    const net_device* master = dev_get_by_index(*dev->nd_net, dev->master_ifindex);
-    return master ? master->vrf_table : 0;
-}
 
 bool fib4_has_custom_rules(const net& n) {
     return n.ipv4.fib->fib_has_custom_rules.load(std::memory_order_acquire);

@@ -11,6 +11,7 @@
 #include "neigh/neighbour.h"
 #include "neigh/skbuff.h"
 #include "route/fib_lookup.h"
+#include "route/l3mdev.h"
 
 namespace slabfwd {
 

@@ -17,6 +17,7 @@
 #include "neigh/ndisc.h"
 #include "neigh/packet_work.h"
 #include "route/fib_lookup.h"
+#include "route/l3mdev.h"
 
 namespace slabfwd {
 

@@ -2,8 +2,8 @@
 //
 // The forwarding information base: tables of prefixes (fib_table -> fn_hash -> fn_zone -> fib_node
 // -> fib_alias), shared next-hop objects (fib_info with fib_nh), rules that choose the table
-// (fib_rules.h). Doors: fib_lookup (any slot, under RCU), fib_table_insert/delete/flush (control
-// thread, under rtnl), inet_rtm_newroute & co. for the command line. Threads: readers follow RCU
+// (fib_rules.h). Doors: fib_lookup (any slot, under RCU), inet_rtm_newroute & co. (control thread,
+// under rtnl) for the command line. Threads: readers follow RCU
 // links; writers hold net.rtnl, and call rt_cache_flush afterwards. Slabs: ip_fib_hash (fib_node),
 // ip_fib_alias; fib_info and tables by kmalloc. Origin: net/ipv4/fib_hash.c (2.6.32),
 // fib_semantics.c, fib_frontend.c (6.18 for what is decided).
@@ -174,6 +174,10 @@ be32_t fib_result_prefsrc(net& n, fib_result* res);
 struct netlink_ext_ack {
     std::string msg;
 };
+inline void NL_SET_ERR_MSG(netlink_ext_ack* extack, const char* msg) {
+    if (extack)
+        extack->msg = msg;
+}
 
 constexpr uint16_t NLM_F_REPLACE = 0x100, NLM_F_EXCL = 0x200, NLM_F_CREATE = 0x400,
                    NLM_F_APPEND = 0x800;

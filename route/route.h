@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// rtable and the route cache: one shard per CPU slot, hash chains of rtables keyed by (daddr, saddr, iif,
-// oif, tos, mark), filled by ip_route_input and ip_route_output, emptied by rt_garbage_collect.
-// Doors: ip_route_input (per packet), rt_cache_probe and ip_route_input_list (burst), ip_route_output_key,
-// rt_cache_flush.
+// rtable and the route cache: one shard per CPU slot, hash chains of rtables keyed by (daddr,
+// saddr, iif, oif, tos, mark), filled by ip_route_input and ip_route_output, emptied by
+// rt_garbage_collect. Doors: ip_route_input (per packet), rt_cache_probe and ip_route_input_list
+// (burst), ip_route_output_key, rt_cache_flush.
 //
-// Threads: a shard is its slot's alone. Tables may change at any time on the control thread, which bumps
-// net.ipv4.rt_genid once per batch of changes; an entry of another generation is no hit: it is looked up
-// again in place and, when it leads to the same fib_info, takes the new generation.
-// Above gc_thresh a flow is admitted when it pays (rt_admit); else the packet uses the next hop's own
-// entry (fib_nh, one per slot). net.ipv4.route.admission = 0 asks for the kernel's rule instead.
-// rt_cache_rebuild_count < 0 turns the cache off: each packet takes the next hop's own entry.
-// Files: route.cc (the cache), route_entry.cc (making entries), route_gc.cc, route_input.cc, route_output.cc,
-// route_icmp.cc (errors, redirects, path mtu), route_dump.cc, inetpeer.cc (what is known of hosts).
-// Origin: net/ipv4/route.c of 2.6.32 (cache), 6.18 (what is decided).
+// Threads: a shard is its slot's alone. Tables may change at any time on the control thread, which
+// bumps net.ipv4.rt_genid once per batch of changes; an entry of another generation is no hit: it
+// is looked up again in place and, when it leads to the same fib_info, takes the new generation.
+// Above gc_thresh a flow is admitted when it pays (rt_admit); else the packet uses the next hop's
+// own entry (fib_nh, one per slot). net.ipv4.route.admission = 0 asks for the kernel's rule
+// instead. rt_cache_rebuild_count < 0 turns the cache off: each packet takes the next hop's own
+// entry. Files: route.cc (the cache), rt_bucket_list*.cc and route_list.cc (bursts), route_entry.cc
+// (making entries), route_gc.cc, dst.cc, route_input.cc, route_output.cc, route_icmp.cc (errors,
+// redirects, path mtu), route_dump.cc, inetpeer.cc (what is known of hosts). Origin:
+// net/ipv4/route.c of 2.6.32 (cache), 6.18 (what is decided).
 #pragma once
 
 #include <arpa/inet.h>

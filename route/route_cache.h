@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What the files of the route cache share among themselves. A route is found in two steps:
-// ip_route_input.cc and ip_route_output.cc decide (rt_decision, nothing allocated), route_entry.cc
-// turns the decision into an entry: the stale one when it still says the same, a new one in the
-// cache, or a shared one. Threads: as route.h; everything here runs on the slot that owns the
-// shard.
+// What the files of the route cache share among themselves (and with bench route-cache, which
+// drives them without frames, and addrtype's iface). A route is found in two steps: route_input.cc
+// and route_output.cc decide (rt_decision, nothing allocated), route_entry.cc turns the decision
+// into an entry: the stale one when it still says the same, a new one in the cache, or a shared
+// one. Threads: as route.h; everything here runs on the slot that owns the shard.
 #pragma once
 
 #include <mutex>

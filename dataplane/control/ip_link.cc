@@ -11,7 +11,7 @@
 #include "dataplane/control/ip_commands.h"
 #include "dataplane/control/values.h"
 #include "dataplane/ip/vrf.h"
-#include "route/fib_lookup.h"
+#include "route/l3mdev.h"
 
 namespace slabfwd {
 

@@ -35,7 +35,6 @@ constexpr function_depth depths[] = {
     {"ip_rcv_finish_core", 3},
     {"ip_rcv_options", 3},
     {"ip_route_input", 3},
-    {"ip_route_input_noref", 3},
     {"ip_route_input_slow", 4},
     {"fib_lookup", 5},
     {"fib_table_lookup", 6},

@@ -13,6 +13,7 @@
 
 #include "dataplane/ip/ip_net.h"
 #include "route/inetpeer.h"
+#include "route/l3mdev.h"
 
 namespace slabfwd {
 

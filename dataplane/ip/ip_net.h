@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // ip_net: what the IP layer keeps for one net beside the tables of route/: fragment queues, the
-// ICMP token bucket, the counters that IP IDs come from, the protocols above IP. Private to
-// dataplane/ip. Door: net.ipv4.ip, made by ip_init (af_inet.cc). Threads: all of it is reached from
-// any slot: atomics, and the locks of inet_fragment.h. Origin: struct netns_ipv4, ip_idents and
-// inet_protos of the kernel.
+// ICMP token bucket, the counters that IP IDs come from, the protocols above IP. For
+// dataplane/ip, and REJECT, which answers as it does. Door: net.ipv4.ip, made by ip_init
+// (af_inet.cc). Threads: all of it is reached from any slot: atomics, and the locks of
+// inet_fragment.h. Origin: struct netns_ipv4, ip_idents and inet_protos of the kernel.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,6 @@
 
 #include "dataplane/ip/inet_fragment.h"
 #include "dataplane/ip/ip.h"
-#include "route/fib_lookup.h"
 
 namespace slabfwd {
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "dataplane/ip/ip_net.h"
+#include "route/l3mdev.h"
 
 namespace slabfwd {
 

@@ -12,7 +12,6 @@
 #include "dataplane/ip/ip_net.h"
 #include "neigh/neighbour.h"
 #include "neigh/softnet.h"
-#include "route/fib_lookup.h"
 #include "route/fib_rules.h"
 
 namespace slabfwd {
