@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <rte_cycles.h>
 #include <rte_mempool.h>
+#include <sched.h>
 
 #include "alloc/slabinfo.h"
 #include "dataplane/ip/ip.h"
@@ -232,6 +233,21 @@ std::string router_destroy(std::unique_ptr<router> r) {
     return left;
 }
 
+namespace {
+
+/// Asked as the worker will: what there is, less what this process is kept from.
+bool may_run_on(int cpu) {
+    cpu_set_t before, only;
+    CPU_ZERO(&only);
+    CPU_SET(size_t(cpu), &only);
+    if (sched_getaffinity(0, sizeof before, &before) || sched_setaffinity(0, sizeof only, &only))
+        return false;
+    sched_setaffinity(0, sizeof before, &before);
+    return true;
+}
+
+} // namespace
+
 tl::expected<std::vector<int>, std::string> parse_cores(const std::string& list) {
     std::vector<int> cores;
     size_t at = 0;
@@ -251,9 +267,12 @@ tl::expected<std::vector<int>, std::string> parse_cores(const std::string& list)
         }
         if (!ok || (at < list.size() && list[at] != ','))
             return error(fmt::format("--cores {}: a list such as 1-3,5 is wanted", list));
-        for (int c = first; c <= last; ++c)
+        for (int c = first; c <= last; ++c) {
+            if (!may_run_on(c))
+                return error(fmt::format("--cores {}: no CPU {} to run on", list, c));
             if (std::find(cores.begin(), cores.end(), c) == cores.end())
                 cores.push_back(c);
+        }
         if (at++ >= list.size())
             return cores;
     }

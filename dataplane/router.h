@@ -74,7 +74,8 @@ void router_quiesce(router& r);
 /// Afterwards every slab cache is empty and no mbuf is in use, or the return value says what is left.
 std::string router_destroy(std::unique_ptr<router> r);
 
-/// The CPUs of a --cores list such as "1-3,5"; the error names the bad part.
+/// The CPUs of a --cores list such as "1-3,5", where this thread may run; the error names the bad
+/// part.
 tl::expected<std::vector<int>, std::string> parse_cores(const std::string& list);
 
 /// Packets held now: neighbour queues and fragment queues.

@@ -76,22 +76,24 @@ void call_rcu(rcu_head* head, void (*func)(rcu_head*)) {
     sd->rcu_tail = &head->next;
 }
 
-void rcu_do_batch(softnet_data& sd) {
+unsigned rcu_do_batch(softnet_data& sd) {
     if (!sd.rcu_wait) {
         if (likely(!sd.rcu_next))
-            return;
+            return 0;
         sd.rcu_wait = sd.rcu_next;
         sd.rcu_next = nullptr;
         sd.rcu_tail = &sd.rcu_next;
         sd.rcu_token = sd.nd_net->rcu.start();
     }
     if (!sd.nd_net->rcu.done(sd.rcu_token))
-        return;
-    for (unsigned n = 0; sd.rcu_wait && n < RCU_BATCH; ++n) {
+        return 0;
+    unsigned n = 0;
+    for (; sd.rcu_wait && n < RCU_BATCH; ++n) {
         rcu_head* head = sd.rcu_wait;
         sd.rcu_wait = head->next;
         head->func(head);
     }
+    return n;
 }
 
 void synchronize_rcu(net& n) {

@@ -72,8 +72,8 @@ private:
 /// plain list append, the grace period itself is begun once per batch.
 void call_rcu(rcu_head* head, void (*func)(rcu_head*));
 /// Runs the slot's callbacks whose grace period has passed and starts one for those that came
-/// since; called between bursts by the slot's own thread.
-void rcu_do_batch(softnet_data& sd);
+/// since; called between bursts by the slot's own thread. A bounded number; returns how many ran.
+unsigned rcu_do_batch(softnet_data& sd);
 /// Waits (pausing, then yielding the CPU) for a grace period; the calling slot itself counts as
 /// quiescent. Slots that are offline are not waited for: a program with one thread never goes
 /// online.

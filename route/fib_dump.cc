@@ -2,8 +2,8 @@
 //
 // Walking whole tables: what `ip route show` prints, in the order in which Linux does (rising
 // addresses, of equal ones the longest prefix first, then TOS falling, metric rising), and `ip
-// route flush`. Doors: fib_table_dump, fib_flush_matching. Threads: under rtnl. Origin:
-// net/ipv4/fib_trie.c (fib_table_dump), net/ipv4/fib_semantics.c (fib_dump_info); 6.18.
+// route flush`. Doors: fib_table_dump, fib_result_row, fib_flush_matching. Threads: under rtnl.
+// Origin: net/ipv4/fib_trie.c (fib_table_dump), net/ipv4/fib_semantics.c (fib_dump_info); 6.18.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -52,10 +52,10 @@ fib_nh_config shown_nexthop(const fib_nh& nh) {
     return out;
 }
 
-fib_route_row shown_row(const fib_table* tb, const table_row& at, const fib_alias* fa) {
+fib_route_row shown_row(uint32_t tb_id, const table_row& at, const fib_alias* fa) {
     const fib_info* fi = fa->fa_info;
     fib_route_row row{};
-    row.table = tb->tb_id;
+    row.table = tb_id;
     row.type = fa->fa_type;
     row.protocol = fi->fib_protocol;
     row.scope = fi->fib_scope;
@@ -78,7 +78,7 @@ fib_route_row shown_row(const fib_table* tb, const table_row& at, const fib_alia
 bool dump_table(const fib_table* tb, bool (*fn)(const fib_route_row&, void*), void* cookie) {
     for (const table_row& at : sorted_nodes(tb))
         for (const fib_alias* fa = at.node->fn_alias; fa; fa = fa->fa_next)
-            if (!fn(shown_row(tb, at, fa), cookie))
+            if (!fn(shown_row(tb->tb_id, at, fa), cookie))
                 return false;
     return true;
 }
@@ -120,6 +120,19 @@ void fib_table_dump(net& n, uint32_t table, bool (*fn)(const fib_route_row&, voi
     std::lock_guard rtnl(n.rtnl);
     bool more = true;
     for_each_table(n, table, [&](fib_table* tb) { more = more && dump_table(tb, fn, cookie); });
+}
+
+bool fib_result_row(const fib_result& res, fib_route_row* row) {
+    const fib_net* fn = res.table->tb_net;
+    // Until the first `ip rule` command the answer may be the other table's (fib_table_lookup).
+    for (const fib_table* tb : {res.table, fn->fib_local, fn->fib_main})
+        if (const fib_node* f = fib_find_node(tb, res.prefix, res.prefixlen))
+            for (const fib_alias* fa = f->fn_alias; fa; fa = fa->fa_next)
+                if (fa->fa_info == res.fi && fa->fa_type == res.type && fa->fa_tos == res.tos) {
+                    *row = shown_row(res.tb_id, {0, res.prefixlen, f}, fa);
+                    return true;
+                }
+    return false;
 }
 
 int fib_flush_matching(net& n, uint32_t table, uint8_t protocol, uint8_t type,

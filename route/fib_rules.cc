@@ -340,6 +340,7 @@ fib_rule_config config_of(const fib_rule* r) {
     cfg.dport = r->dport;
     cfg.suppress_prefixlen = r->suppress_prefixlen;
     cfg.suppress_ifgroup = r->suppress_ifgroup;
+    cfg.target_given = r->action == FR_ACT_GOTO;
     cfg.target = r->target;
     cfg.unresolved = r->action == FR_ACT_GOTO && !r->ctarget;
     cfg.realms = r->realms;

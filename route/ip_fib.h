@@ -221,6 +221,9 @@ struct fib_route_row {
 /// Calls fn(row) for every route of the table (RT_TABLE_UNSPEC: all tables), in the kernel's dump
 /// order; stops when it returns false. Control thread.
 void fib_table_dump(net& n, uint32_t table, bool (*fn)(const fib_route_row&, void*), void* cookie);
+/// The row that a lookup answered by, as it would be dumped; false when it is no more there. Under
+/// rtnl. Origin: inet_rtm_getroute (RTM_F_FIB_MATCH).
+bool fib_result_row(const fib_result& res, fib_route_row* row);
 /// Removes the matching routes (`ip route flush`); returns how many. table as for dump; proto/type
 /// 0: any.
 int fib_flush_matching(net& n, uint32_t table, uint8_t protocol, uint8_t type,

@@ -54,13 +54,27 @@ void describe_frames(CLI::App& app, settings& s) {
         ->type_name("N,..|imix|rfc2544")
         ->capture_default_str();
     const auto share = [&](const char* name, double& to, const char* about) {
-        app.add_option(name, to, about)->check(CLI::Range(0.0, 100.0))->type_name("PERCENT");
+        app.add_option(name, to, about)->check(number_range(0, 100))->type_name("PERCENT");
     };
     share("--options", s.job.mix.options, "packets with IP options (record route)");
     share("--misses", s.job.mix.misses, "packets of flows that never repeat");
     share("--ttl1", s.job.mix.ttl1, "packets whose TTL ends here");
     share("--fragments", s.job.mix.fragments,
           "packets that have to be fragmented (1,000 bytes, mtu 576)");
+}
+
+/// What one option would leave without effect is refused beside it, not dropped.
+void refuse_contradictions(CLI::App& app) {
+    const auto excludes = [&](const char* name, std::initializer_list<const char*> others) {
+        for (const char* other : others)
+            app.get_option(name)->excludes(app.get_option(other));
+    };
+    excludes("--in", {"--flows", "--size", "--options", "--misses", "--ttl1", "--fragments"});
+    excludes("--weighted", {"--in", "--flows", "--size", "--options", "--misses", "--ttl1",
+                            "--fragments", "--rules", "--cores", "--latency", "--port"});
+    excludes("--port", {"--latency", "--rules", "--ring", "--no-arp-answer"});
+    for (const char* name : {"--churn-routes", "--churn-rate"})
+        app.get_option(name)->needs(app.get_option("--latency"));
 }
 
 void describe(CLI::App& app, settings& s) {
@@ -100,6 +114,7 @@ void describe(CLI::App& app, settings& s) {
     app.add_option("--ring", s.job.ring, "frames that wait at a port at most, a power of two")
         ->capture_default_str();
     app.add_option("--loss", s.job.loss, "percent that may be lost and count as none")
+        ->check(number_range(0, 100))
         ->capture_default_str();
     app.add_option("--churn-routes", s.job.churn_routes,
                    "routes loaded anew while latency is measured")
@@ -116,7 +131,9 @@ void describe(CLI::App& app, settings& s) {
         ->check(CLI::IsMember({"cpu", "wall"}))
         ->capture_default_str();
     app.add_option("--seconds", s.seconds,
-                   "CPU time of a measurement (default 0.5); of a trial (default 1)");
+                   "CPU time of a measurement (default 0.5); of a trial (default 1)")
+        ->check(number_range(0.001, 3600));
+    refuse_contradictions(app);
     app.footer("The stages of a line add up to its total. Time is CPU time of the forwarding "
                "thread, in TSC cycles;\n"
                "stages are told by a clock in one turn of 7, scaled to the total measured without "
@@ -245,6 +262,8 @@ std::string complete(settings& s) {
     s.job.arp_answer = !s.no_arp_answer;
     s.job.pace_by_wall = s.pace == "wall";
     const bool trials = s.latency || !s.ports.empty();
+    if (!trials && (s.job.loss > 0 || s.job.pace_by_wall))
+        return "--loss and --pace are for --latency and --port";
     const double seconds = s.seconds > 0    ? s.seconds
                            : s.common.quick ? (trials ? 0.1 : 0.06)
                            : trials         ? 1.0

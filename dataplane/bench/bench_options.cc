@@ -32,6 +32,17 @@ void describe_bench_options(CLI::App& app, bench_options& o) {
     app.add_flag("--strict", o.strict, "exit status 1 when a target is missed");
 }
 
+CLI::Validator number_range(double least, double most) {
+    const auto check = [least, most](std::string& word) {
+        double v = 0;
+        // nan is in no comparison
+        const bool within = CLI::detail::lexical_cast(word, v) && v >= least && v <= most;
+        return within ? std::string()
+                      : fmt::format("{} is no number from {} to {}", word, least, most);
+    };
+    return {check, fmt::format("[{} - {}]", least, most)};
+}
+
 std::optional<int> parse_bench_options(CLI::App& app, int argc, char** argv) {
     try {
         app.parse(argc, argv);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The options that every `slabfwd bench NAME` takes.
-// Door: parse_bench_options(), name_matches(), refuse_unknown_names(). Threads: one.
+// Doors: number_range(), parse_bench_options(), name_matches(), refuse_unknown_names().
+// Threads: one.
 #pragma once
 
 #include <optional>
@@ -23,6 +24,9 @@ struct bench_options {
 
 /// Adds the common options to a command line.
 void describe_bench_options(CLI::App& app, bench_options& o);
+
+/// For check(): a number from least to most. CLI::Range takes nan for one.
+CLI::Validator number_range(double least, double most);
 
 /// Parses; an exit status when there is nothing left to do (--help was asked for, or a word is
 /// wrong: both were printed).

@@ -154,7 +154,7 @@ void describe(CLI::App& app, settings& s) {
         ->check(CLI::Range(1u, 1u << 24))
         ->capture_default_str();
     app.add_option("--zipf", s.zipf, "the law's exponent")
-        ->check(CLI::Range(0.0, 10.0))
+        ->check(number_range(0, 10))
         ->capture_default_str();
     app.add_option("--capture", s.capture,
                    "adds the workload capture: flows come in the order of this file's packets")
@@ -183,7 +183,7 @@ void describe(CLI::App& app, settings& s) {
         ->check(CLI::IsMember({"net_ring", "net_pcap"}))
         ->capture_default_str();
     app.add_option("--seconds", s.seconds, "CPU time of a measurement (floods: time)")
-        ->check(CLI::Range(0.001, 3600.0));
+        ->check(number_range(0.001, 3600));
     app.add_option("--sweep", s.sweeps,
                    "repeat a workload over values of flows or rhash-entries (working-set where no "
                    "other is named), gc_thresh, limit or batchcount (churn-64k); repeat for more; "
@@ -420,8 +420,8 @@ int bench_route_cache_main(int argc, char** argv) {
         return list_names(s);
     auto prefixes = read_prefixes(s.routes);
     if (!prefixes) {
-        std::fprintf(stderr, "slabfwd bench: --routes: %s\n", prefixes.error().c_str());
-        return 1;
+        std::fprintf(stderr, "slabfwd bench: --routes %s\n", prefixes.error().c_str());
+        return 2;
     }
     s.prefixes = std::move(*prefixes);
     if (!s.capture.empty()) {

@@ -35,7 +35,7 @@ fib_config bench_route(prefix p, unsigned nh) {
 
 namespace {
 
-constexpr unsigned CHANGING = 4096, CHECKED = 1024, CHECK_EVERY = 8;
+constexpr unsigned CHANGING = 4096, TRIES = 64 * CHANGING, CHECKED = 1024, CHECK_EVERY = 8;
 
 bool covers(prefix p, uint32_t addr) {
     return p.len == 0 || (addr ^ p.addr) >> (32 - p.len) == 0;
@@ -47,7 +47,8 @@ struct changing_prefix {
     bool present;
 };
 
-/// What changes, and what may be answered meanwhile.
+/// What changes, CHANGING prefixes or as many as a small table has room for, and what may be
+/// answered meanwhile.
 class linear_model {
 public:
     explicit linear_model(const std::vector<prefix>& routes) : routes_(routes) {
@@ -55,10 +56,10 @@ public:
         for (const prefix& p : routes)
             all.emplace(p.addr, p.len);
         changes_.assign(routes.size(), false);
-        while (changing.size() < CHANGING) {
+        for (unsigned tries = 0; tries < TRIES && changing.size() < CHANGING; ++tries) {
             const size_t at = rng_() % routes.size();
             prefix p = routes[at];
-            if (changing.size() % 2 == 0 && !changes_[at]) {
+            if (!changes_[at] && (changing.size() % 2 == 0 || p.len >= 30)) {
                 changes_[at] = true;
                 changing.push_back({p, unsigned(at % BENCH_NEXT_HOPS), true});
             } else if (p.len < 30) {
@@ -69,7 +70,7 @@ public:
             }
         }
         for (unsigned i = 0; i < CHECKED; ++i) {
-            const prefix p = changing[rng_() % CHANGING].p;
+            const prefix p = changing[rng_() % changing.size()].p;
             address.push_back(p.addr | (p.len < 32 ? uint32_t(rng_()) >> p.len : 0));
             permitted.push_back(permitted_for(address.back()));
         }
@@ -187,7 +188,7 @@ uint64_t change(net& n, linear_model& m, uint64_t ns) {
     uint64_t done = 0;
     for (uint64_t now = begin; now < begin + ns; now = clock_ns(CLOCK_MONOTONIC)) {
         for (; done < (now - begin) * CHANGES_PER_SECOND / 1'000'000'000; ++done) {
-            changing_prefix& c = m.changing[rng() % CHANGING];
+            changing_prefix& c = m.changing[rng() % m.changing.size()];
             fib_config cfg = bench_route(c.p, c.nh);
             if (c.present)
                 cfg.fc_nlflags = 0;
@@ -218,11 +219,14 @@ void run_fib_changes(const fib_job& job, child_result& out) {
         return;
     }
     net& n = b->n();
+    if (!fib_get_table(n, RT_TABLE_MAIN)->tb_lpm) {
+        out.skipped =
+            fmt::format("a table of fewer than {} prefixes is not compiled", fib_lpm_min_nodes);
+        return;
+    }
     linear_model model(*job.routes);
     auto phase = [&](uint64_t ns, bool changes, uint64_t* done) {
         fib_reader reader(n, job, model);
-        if (!reader.lpm())
-            return reader;
         std::atomic<bool> stop{false};
         std::thread worker([&] { reader.run(stop); });
         if (changes) {
@@ -238,10 +242,6 @@ void run_fib_changes(const fib_job& job, child_result& out) {
     uint64_t changes = 0;
     const auto span = uint64_t(job.span_ns * 10);
     const fib_reader quiet = phase(span / 4, false, nullptr);
-    if (!quiet.lpm()) {
-        out.skipped = "the table is too small to be compiled";
-        return;
-    }
     const fib_reader beside = phase(span, true, &changes);
     uint64_t wrong = quiet.wrong + beside.wrong;
     for (uint32_t a : model.address)

@@ -25,7 +25,7 @@ struct prefix {
     uint8_t len;
 };
 /// The routes: a number (drawn at random, lengths as in the Internet's table) or a file of one
-/// prefix a line, plain or gzipped. The error is a sentence.
+/// prefix a line, plain or gzipped; one at least. The error is the word and a sentence.
 tl::expected<std::vector<prefix>, std::string> read_prefixes(const std::string& number_or_file);
 
 constexpr unsigned BENCH_NEXT_HOPS = 64; ///< prefix i goes to next hop i modulo this
@@ -90,6 +90,8 @@ tl::expected<std::vector<packet_addrs>, std::string> make_packets(const route_ca
 /// How many packets of a law stand for it before they come again: each flow of the law is among
 /// them as often as its law says.
 size_t packets_of_law(const route_cache_job& job);
+/// Why the table is too small for a job's law (a scan would repeat itself), or nothing.
+std::string too_few_routes(const route_cache_job& job);
 
 /// A router with ports p0 10.0.0.1/16 and p1 10.1.0.1/16, next hops that answer, and routes.
 struct bench_router {

@@ -158,7 +158,10 @@ phase run_phase(saturated_ports& ports, unsigned flood_every, uint64_t ns) {
 void run_flood(const route_cache_job& given, flood_kind kind, child_result& out) {
     route_cache_job job = given;
     job.threads = 1;
-    out.skipped = prepare_peer(job.peer);
+    job.law = kind == flood_kind::sources ? flow_law::scan_src : flow_law::scan;
+    out.skipped = too_few_routes(job);
+    if (out.skipped.empty())
+        out.skipped = prepare_peer(job.peer);
     if (!out.skipped.empty())
         return;
     auto made = bench_router::make(job);
@@ -170,10 +173,10 @@ void run_flood(const route_cache_job& given, flood_kind kind, child_result& out)
     out.skipped = use_peer(b.n(), job.peer, uint32_t(b.n().ipv4.rt.max_size.get()));
     if (!out.skipped.empty())
         return;
-    job.law = flow_law::working_set;
-    job.flows = ESTABLISHED;
-    const auto flows = make_packets(job, ESTABLISHED, 0);
-    job.law = kind == flood_kind::sources ? flow_law::scan_src : flow_law::scan;
+    route_cache_job friends_job = job;
+    friends_job.law = flow_law::working_set;
+    friends_job.flows = ESTABLISHED;
+    const auto flows = make_packets(friends_job, ESTABLISHED, 0);
     // A flow of the flood is none of the established: their sources differ.
     const auto flood = make_packets(job, PACKETS, 65536);
     softnet_data& sd = *b.n().softnet[0];

@@ -320,7 +320,9 @@ void report(const route_cache_job& job, const net& n, std::vector<lane_result>& 
 } // namespace
 
 void run_route_cache(const route_cache_job& job, child_result& out) {
-    out.skipped = prepare_peer(job.peer);
+    out.skipped = too_few_routes(job);
+    if (out.skipped.empty())
+        out.skipped = prepare_peer(job.peer);
     if (!out.skipped.empty())
         return;
     auto made = bench_router::make(job);

@@ -4,6 +4,7 @@
 // See route_cache.h.
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -30,6 +31,8 @@ namespace {
 tl::unexpected<std::string> error(std::string text) {
     return tl::unexpected(std::move(text));
 }
+
+constexpr long DRAWN_MAX = 4'000'000; ///< prefixes that are drawn at most
 
 uint32_t mask_of(unsigned len) {
     return len ? ~0u << (32 - len) : 0;
@@ -69,10 +72,14 @@ bool parse_prefix(const char* line, prefix* p) {
 } // namespace
 
 tl::expected<std::vector<prefix>, std::string> read_prefixes(const std::string& number_or_file) {
-    char* end = nullptr;
-    const unsigned long count = std::strtoul(number_or_file.c_str(), &end, 10);
-    if (*end == '\0')
-        return drawn_prefixes(std::min(count, 4'000'000ul));
+    const char* const last = number_or_file.data() + number_or_file.size();
+    long count = 0;
+    if (const auto [end, err] = std::from_chars(number_or_file.data(), last, count); end == last) {
+        if (err != std::errc() || count < 1 || count > DRAWN_MAX)
+            return error(fmt::format("{}: a number from 1 to {} or a file is wanted",
+                                     number_or_file, DRAWN_MAX));
+        return drawn_prefixes(size_t(count));
+    }
     const std::unique_ptr<gzFile_s, int (*)(gzFile)> in(gzopen(number_or_file.c_str(), "rb"),
                                                         gzclose);
     if (!in)
@@ -85,6 +92,11 @@ tl::expected<std::vector<prefix>, std::string> read_prefixes(const std::string& 
             return error(fmt::format("{}:{}: no prefix: {}", number_or_file, out.size() + 1, line));
         out.push_back(p);
     }
+    int code = Z_OK;
+    if (const char* why = gzerror(in.get(), &code); code < 0) // a directory, or its end is missing
+        return error(why);
+    if (out.empty())
+        return error(fmt::format("{}: holds no prefix", number_or_file));
     return out;
 }
 
@@ -98,6 +110,9 @@ const char* flow_law_name(flow_law law) {
 
 namespace {
 
+/// So many flows that differ have one destination; each time sources are 2^24 further up.
+constexpr uint32_t DESTINATION_USES = 80;
+
 /// Flow i of a set: an address inside a route of the table, and a host behind p0.
 packet_addrs flow_addrs(const std::vector<prefix>& routes, uint64_t i, uint32_t source) {
     const size_t n = routes.size();
@@ -105,8 +120,10 @@ packet_addrs flow_addrs(const std::vector<prefix>& routes, uint64_t i, uint32_t 
     const prefix& p = routes[size_t((i * 2'654'435'761u) % n)];
     const auto lap = uint32_t(i / n);
     const uint32_t host = (lap + 1) * 0x9e3779b1u & ~mask_of(p.len);
+    const uint32_t use = uint32_t(uint64_t(lap) >> (32 - p.len)) % DESTINATION_USES;
     // Prefixes nest: the length in the source keeps their addresses apart.
-    return {cpu_to_be32(source + (uint32_t(p.len) << 16) + lap % 4), cpu_to_be32(p.addr | host)};
+    return {cpu_to_be32(source + (use << 24) + (uint32_t(p.len) << 16) + lap % 4),
+            cpu_to_be32(p.addr | host)};
 }
 
 constexpr uint32_t SOURCES = 0x0b000000; // 11.0.0.0 and up: hosts somewhere behind p0
@@ -205,6 +222,19 @@ size_t packets_of_law(const route_cache_job& job) {
     default:
         return PACKETS;
     }
+}
+
+std::string too_few_routes(const route_cache_job& job) {
+    if (job.law != flow_law::scan)
+        return {};
+    const uint64_t n = job.routes->size(), laps = (packets_of_law(job) + n - 1) / n;
+    uint64_t repeated = 0;
+    for (const prefix& p : *job.routes)
+        repeated += laps - std::min(laps, uint64_t(DESTINATION_USES) << (32 - p.len));
+    if (repeated * 100 <
+        laps * n) // some hosts' routes in a large table are not seen in the numbers
+        return {};
+    return "the table has too few addresses for flows that never repeat";
 }
 
 tl::expected<captured_flows, std::string> read_captured_flows(const std::string& file,

@@ -56,7 +56,8 @@ private:
     }
     bool family_known() const {
         return c_.opt.family || std::ranges::any_of(to_, [](const argument& a) {
-                   return a.key->kind == takes::prefix || a.key->kind == takes::address;
+                   return (a.key->kind == takes::prefix || a.key->kind == takes::address) &&
+                          !(a.key->flags & KEY_FOREIGN);
                });
     }
 

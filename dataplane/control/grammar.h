@@ -55,8 +55,9 @@ struct inet_prefix {
 
 constexpr uint8_t KEY_LOCK = 1, ///< an optional "lock" may stand before the value
     KEY_BARE = 2,               ///< the value that may stand without its keyword
-    KEY_ONCE = 4, ///< a second bare value is `either "to" is duplicate, or ... a garbage`
-    KEY_DUP = 8;  ///< a second one is `duplicate "mtu": "x" is the second value`
+    KEY_ONCE = 4,     ///< a second bare value is `either "to" is duplicate, or ... a garbage`
+    KEY_DUP = 8,      ///< a second one is `duplicate "mtu": "x" is the second value`
+    KEY_FOREIGN = 16; ///< its address does not tell the family of the line's others
 
 /// One keyword. `wrong` is what iproute2 says of a bad value: after `argument "x" is wrong: `.
 struct keyword {

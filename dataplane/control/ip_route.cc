@@ -45,15 +45,6 @@ constexpr keyword nexthop_keywords[] = {
             KEY_LOCK                                                                               \
     }
 constexpr keyword modify_keywords[] = {
-    {"unicast", true, takes::nothing, R_TYPE, nullptr},
-    {"local", true, takes::nothing, R_TYPE, nullptr},
-    {"broadcast", true, takes::nothing, R_TYPE, nullptr},
-    {"anycast", true, takes::nothing, R_TYPE, nullptr},
-    {"multicast", true, takes::nothing, R_TYPE, nullptr},
-    {"blackhole", true, takes::nothing, R_TYPE, nullptr},
-    {"unreachable", true, takes::nothing, R_TYPE, nullptr},
-    {"prohibit", true, takes::nothing, R_TYPE, nullptr},
-    {"throw", true, takes::nothing, R_TYPE, nullptr},
     {"to", true, takes::prefix, R_TO, "PREFIX", nullptr, KEY_BARE | KEY_ONCE},
     {"src", true, takes::address, R_SRC, "ADDRESS"},
     {"via", true, takes::gateway, R_VIA, "[ inet | inet6 ] ADDRESS"},
@@ -84,6 +75,16 @@ constexpr keyword modify_keywords[] = {
     {"vrf", true, takes::word, R_VRF, "NAME"},
     {"dev", true, takes::device, R_DEV, "DEVICE"},
     {"oif", true, takes::device, R_DEV, "DEVICE"},
+    // Behind all others, which come first where a beginning could be either's.
+    {"local", true, takes::nothing, R_TYPE, nullptr},
+    {"broadcast", false, takes::nothing, R_TYPE, nullptr},
+    {"anycast", false, takes::nothing, R_TYPE, nullptr},
+    {"multicast", false, takes::nothing, R_TYPE, nullptr},
+    {"prohibit", false, takes::nothing, R_TYPE, nullptr},
+    {"unreachable", false, takes::nothing, R_TYPE, nullptr},
+    {"blackhole", false, takes::nothing, R_TYPE, nullptr},
+    {"unicast", false, takes::nothing, R_TYPE, nullptr},
+    {"throw", true, takes::nothing, R_TYPE, nullptr},
 };
 #undef METRIC
 
@@ -110,6 +111,8 @@ public:
                 return false;
         if (type_given_ && !dst_given_)
             return c_.incomplete(type_word_);
+        if (!dst_given_)
+            return c_.fail(255, "", "Error: the destination is missing (\"default\" is all).\n");
         return finish_nexthops();
     }
 
@@ -124,7 +127,7 @@ private:
             dst_given_ = true;
             return true;
         case R_TYPE:
-            cfg_.fc_type = *route_type_number(a.word);
+            cfg_.fc_type = *route_type_number(a.key->name);
             cfg_.fc_type_given = type_given_ = true;
             type_word_ = a.word;
             return true;

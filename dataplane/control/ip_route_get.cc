@@ -198,8 +198,10 @@ bool ask_input(command& c, const question& q, const std::string& at, route_view*
     const rtable* rt = err ? nullptr : skb_rtable(skb);
     if (rt && rt->dst.error)
         err = -rt->dst.error;
-    if (rt && !err)
+    if (rt && !err) {
         fill_view(q, rt, v);
+        v->cache_flags |= skb->rt_flags & RTCF_DOREDIRECT;
+    }
     consume_skb(skb);
     return !err || c.answers(err, at);
 }
@@ -219,33 +221,23 @@ bool ask_output(command& c, const question& q, const std::string& at, route_view
     return true;
 }
 
-/// The row of the table that answers, rather than the route made of it.
-bool ask_table(command& c, const question& q, const std::string& at, route_view* v) {
+/// What the tables say of the question; nothing found: res->fi is null.
+void look_up(command& c, const question& q, fib_result* res) {
     flowi4 fl4 = q.fl4;
     fl4.flowi4_iif = q.iif ? q.iif->ifindex : int(LOOPBACK_IFINDEX);
-    fib_result res;
-    if (int err = fib_lookup(c.n, &fl4, &res))
-        return c.answers(err, at);
-    struct search {
-        const fib_result& res;
-        route_view* v;
-        bool found;
-    } s{res, v, false};
-    fib_table_dump(
-        c.n, res.tb_id,
-        [](const fib_route_row& row, void* cookie) {
-            auto& find = *static_cast<search*>(cookie);
-            const fib_result& r = find.res;
-            if (row.dst_len != r.prefixlen || row.dst != r.prefix || row.type != r.type ||
-                (r.fi &&
-                 (row.priority != r.fi->fib_priority || row.protocol != r.fi->fib_protocol)))
-                return true;
-            find.v->row = row;
-            find.found = true;
-            return false;
-        },
-        &s);
-    return s.found || c.answers(-EHOSTUNREACH, at);
+    if (fib_lookup(c.n, &fl4, res))
+        res->fi = nullptr;
+}
+
+/// The row of the table that answers, rather than the route made of it, whose type it is shown
+/// with.
+bool show_row(command& c, const fib_result& res, const std::string& at, route_view* v) {
+    const uint8_t type = v->row.type;
+    *v = {};
+    if (!res.fi || !fib_result_row(res, &v->row))
+        return c.answers(-EHOSTUNREACH, at);
+    v->row.type = type;
+    return true;
 }
 
 } // namespace
@@ -267,11 +259,14 @@ bool route_get(command& c, std::span<const argument> args) {
     route_view v;
     if (c.opt.statistics && !q.fibmatch)
         fill_use(c, q, &v);
-    bool ok = q.fibmatch ? ask_table(c, q, to->word, &v)
-              : q.iif    ? ask_input(c, q, to->word, &v)
-                         : ask_output(c, q, to->word, &v);
-    if (!ok)
+    if (!(q.iif ? ask_input(c, q, to->word, &v) : ask_output(c, q, to->word, &v)))
         return false;
+    fib_result res;
+    look_up(c, q, &res);
+    if (q.fibmatch && !show_row(c, res, to->word, &v))
+        return false;
+    if (!q.fibmatch && res.fi)
+        v.row.tos = res.tos;
     printer p = c.make_printer();
     print_route(p, c, v, {});
     return true;

@@ -50,7 +50,7 @@ constexpr keyword selectors[] = {
     {"dev", true, takes::device, S_DEV, "DEVICE"},
     {"oif", true, takes::device, S_DEV, "DEVICE"},
     {"iif", true, takes::device, S_IIF, "DEVICE"},
-    {"via", true, takes::gateway, S_VIA, "ADDRESS"},
+    {"via", true, takes::prefix, S_VIA, "PREFIX", "inet prefix", KEY_FOREIGN},
     {"src", true, takes::prefix, S_SRC, "PREFIX", "inet prefix"},
     {"from", false, takes::prefix, S_FROM, "PREFIX"},
     {"to", true, takes::nothing, S_TO, nullptr},
@@ -104,7 +104,17 @@ bool take_device(command& c, const argument& a, int* ifindex) {
     return dev;
 }
 
+/// "any" and "all" are of any family, and so say nothing of a destination, whereas "default" is
+/// 0.0.0.0/0. Gateways and sources that nothing is asked of need not even be there.
+bool says_nothing(const command& c, const argument& a) {
+    if (a.key->id == S_VIA || a.key->id == S_SRC)
+        return !a.prefix.bitlen;
+    return a.prefix.any && a.word != "default" && c.opt.family != AF_INET;
+}
+
 bool take_selector(command& c, const argument& a, route_filter* f) {
+    if (says_nothing(c, a))
+        return true;
     switch (a.key->id) {
     case S_TABLE:
         return take_table(c, a, f);
@@ -211,8 +221,8 @@ route_columns columns_for(const route_filter& f) {
     route_columns columns;
     columns.table = f.table == RT_TABLE_UNSPEC;
     columns.dev = !f.oif;
-    columns.via = !f.via;
-    columns.src = !f.src;
+    columns.via = !(f.via && f.via->bitlen == 32); // a single one need not be told again
+    columns.src = !(f.src && f.src->bitlen == 32);
     columns.protocol = !f.protocol;
     columns.scope = !f.scope;
     columns.metric = !f.metric;

@@ -23,6 +23,8 @@ namespace slabfwd {
 namespace {
 
 constexpr size_t CONGESTED = 1 << 20; ///< a stream leaves things out while more than this waits
+/// How long clients wait for memory to be freed, and memory for them, while there is both.
+constexpr uint64_t FREE_NS = 500'000;
 
 /// Output of one client: frames that wait for the socket.
 class session_output final : public control_output {
@@ -239,16 +241,25 @@ public:
                 if (turn)
                     turn();
                 settle();
-                rcu_do_batch(*this_softnet());
                 next_turn = now + turn_ns;
             }
-            if (!wait(next_turn))
+            const bool more = free_some();
+            if (!wait(more ? std::min(next_turn, now + FREE_NS) : next_turn))
                 return;
             serve();
         }
     }
 
 private:
+    /// Frees what commands took away, as fast as they do, for at most FREE_NS; true when more
+    /// waits.
+    static bool free_some() {
+        softnet_data& sd = *this_softnet();
+        const uint64_t end = monotonic_ns() + FREE_NS;
+        while (rcu_do_batch(sd) && monotonic_ns() < end)
+            ;
+        return sd.rcu_wait || sd.rcu_next;
+    }
     /// Once nobody has asked for anything since the last turn.
     void settle() {
         if (!std::exchange(served_, false)) {

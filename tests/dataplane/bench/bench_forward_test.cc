@@ -448,6 +448,48 @@ TEST(BenchForward, WrongOptionsAreRefused) {
     EXPECT_EQ(bench({"--list", "--rules", "sweep"}), 0);
 }
 
+TEST(BenchForward, NumbersOutsideOfTheirRangeAreRefused) {
+    for (const char* option :
+         {"--options", "--misses", "--ttl1", "--fragments", "--loss", "--seconds"})
+        for (const char* value : {"nan", "-1", "inf"})
+            EXPECT_EQ(bench({"--list", "--latency", option, value}), 2) << option << " " << value;
+    EXPECT_EQ(bench({"--list", "--seconds", "0"}), 2);
+    EXPECT_EQ(bench({"--list", "--latency", "--loss", "100.5"}), 2);
+    EXPECT_EQ(bench({"--list", "--latency", "--loss", "100", "--seconds", "0.5"}), 0);
+}
+
+TEST(BenchForward, OptionsWithoutEffectAreRefused) {
+    const std::vector<std::vector<std::string>> wrong = {{"--weighted", "--latency"},
+                                                         {"--weighted", "--rules", "sweep"},
+                                                         {"--weighted", "--flows", "10"},
+                                                         {"--weighted", "--size", "imix"},
+                                                         {"--weighted", "--misses", "10"},
+                                                         {"--weighted", "--in", "x.pcap"},
+                                                         {"--weighted", "--cores", "0"},
+                                                         {"--in", "x.pcap", "--flows", "10"},
+                                                         {"--in", "x.pcap", "--ttl1", "10"},
+                                                         {"--churn-rate", "10"},
+                                                         {"--churn-routes", "10", "--weighted"},
+                                                         {"--loss", "1"},
+                                                         {"--pace", "wall", "--weighted"}};
+    const std::string config = text_file("bench_forward_excludes.conf", "");
+    const std::vector<std::string> ports = {"--list",   "--config", config,    "--port",
+                                            "p0=net_a", "--tester", "t0=net_b"};
+    for (std::vector<std::string> words : wrong) {
+        words.push_back("--list");
+        EXPECT_EQ(bench(words), 2) << testing::PrintToString(words);
+    }
+    EXPECT_EQ(bench(ports), 0);
+    for (const std::vector<std::string>& more : std::vector<std::vector<std::string>>{
+             {"--weighted"}, {"--latency"}, {"--rules", "10"}, {"--ring", "512"}}) {
+        std::vector<std::string> words = ports;
+        words.insert(words.end(), more.begin(), more.end());
+        EXPECT_EQ(bench(words), 2) << more[0];
+    }
+    EXPECT_EQ(bench({"--list", "--latency", "--rules", "10", "--churn-rate", "10"}), 0);
+    EXPECT_EQ(bench({"--list", "--latency", "--loss", "1", "--pace", "wall"}), 0);
+}
+
 TEST(StageClock, CountsTheTurnsThatMovePackets) {
     numbers r = measure([](child_result& out) {
         auto f = forward_router::make(short_job());

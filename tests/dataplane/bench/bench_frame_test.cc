@@ -199,6 +199,15 @@ TEST(Options, WrongWordsAreRefused) {
     }
 }
 
+TEST(Options, NumbersOutsideOfTheirRangeAndNanAreRefused) {
+    const CLI::Validator percent = number_range(0, 100);
+    for (const char* word : {"0", "100", "0.5", "1e2"})
+        EXPECT_EQ(percent(std::string(word)), "") << word;
+    for (const char* word :
+         {"nan", "-nan", "NAN(1)", "inf", "-inf", "-0.1", "100.1", "1x", "x", ""})
+        EXPECT_THAT(percent(std::string(word)), HasSubstr("is no number from 0 to 100")) << word;
+}
+
 TEST(Options, NamesThatAreNoneAreRefused) {
     const std::vector<std::string> peers = {"slab", "malloc"}, workloads = {"pair/192"};
     bench_options o;

@@ -51,16 +51,42 @@ std::map<uint64_t, unsigned> counts(const route_cache_job& job, size_t n) {
     return times;
 }
 
-TEST(Laws, ScansNeverRepeat) {
-    for (flow_law law : {flow_law::scan, flow_law::scan_src}) {
-        const route_cache_job job = job_of(law);
-        std::set<uint64_t> seen;
-        for (uint32_t round : {0u, 1u, 65536u}) {
-            const auto packets = make_packets(job, 100'000, round);
-            for (const packet_addrs& a : *packets)
-                ASSERT_TRUE(seen.insert(pair_of(a)).second) << flow_law_name(law);
-        }
+void expect_no_pair_twice(const route_cache_job& job) {
+    std::set<uint64_t> seen;
+    for (uint32_t round : {0u, 1u, 65536u}) {
+        const auto packets = make_packets(job, 100'000, round);
+        for (const packet_addrs& a : *packets)
+            ASSERT_TRUE(seen.insert(pair_of(a)).second) << flow_law_name(job.law);
     }
+}
+
+TEST(Laws, ScansNeverRepeat) {
+    for (flow_law law : {flow_law::scan, flow_law::scan_src})
+        expect_no_pair_twice(job_of(law));
+}
+
+TEST(Laws, ScansOfASmallTableDoNotRepeatOrAreRefused) {
+    const std::vector<prefix> small(routes().begin(), routes().begin() + 150),
+        one = {{0x01000000, 24}};
+    route_cache_job job = job_of(flow_law::scan);
+    EXPECT_EQ(too_few_routes(job), "");
+    job.routes = &small;
+    EXPECT_EQ(too_few_routes(job), "");
+    expect_no_pair_twice(job);
+    std::vector<prefix> with_a_host = routes();
+    with_a_host.push_back({0x01000000, 32});
+    job.routes = &with_a_host;
+    EXPECT_EQ(too_few_routes(job), "");
+    job.routes = &one;
+    EXPECT_THAT(too_few_routes(job), HasSubstr("too few addresses"));
+    child_result run, flood;
+    run_route_cache(job, run);
+    run_flood(job, flood_kind::destinations, flood);
+    EXPECT_EQ(run.skipped, too_few_routes(job));
+    EXPECT_EQ(flood.skipped, too_few_routes(job));
+    job.law = flow_law::scan_src;
+    EXPECT_EQ(too_few_routes(job), "");
+    expect_no_pair_twice(job);
 }
 
 TEST(Laws, AWorkingSetComesInWholeRounds) {
@@ -94,7 +120,7 @@ TEST(Laws, UniformAndZipfAreAsTheirNamesSay) {
         << "most flows come";
 }
 
-// ---- captures
+// ---- tables
 
 struct temporary_file {
     std::string path;
@@ -103,6 +129,27 @@ struct temporary_file {
     }
     ~temporary_file() { std::filesystem::remove(path); }
 };
+
+TEST(Tables, HoldOnePrefixAtLeast) {
+    const auto why = [](const std::string& word) {
+        const auto read = read_prefixes(word);
+        return read ? "read" : read.error();
+    };
+    for (const std::string word : {"0", "-5", "4000001", "99999999999999999999", ""})
+        EXPECT_EQ(why(word), word + ": a number from 1 to 4000000 or a file is wanted");
+    EXPECT_EQ(why("/dev/null"), "/dev/null: holds no prefix");
+    EXPECT_EQ(why("/tmp"), "/tmp: Is a directory");
+    EXPECT_EQ(why("/nonexistent"), "/nonexistent: No such file or directory");
+    EXPECT_EQ(read_prefixes("1")->size(), 1u);
+    const temporary_file file(".routes");
+    std::ofstream(file.path) << "1.0.0.0/24\n";
+    const auto one = read_prefixes(file.path);
+    ASSERT_TRUE(one) << one.error();
+    ASSERT_EQ(one->size(), 1u);
+    EXPECT_EQ((*one)[0].addr, 0x01000000u);
+}
+
+// ---- captures
 
 /// A capture of Ethernet frames from and to these addresses (host order); 0, 0: no IPv4 frame.
 void write_capture(const std::string& path,
@@ -404,6 +451,34 @@ TEST(Program, RefusesWhatItDoesNotKnow) {
         EXPECT_THAT(s.err, HasSubstr(words[0]));
         EXPECT_THAT(s.out, IsEmpty());
     }
+}
+
+TEST(Program, RefusesTablesAndNumbersThatAreNone) {
+    const std::pair<const char*, const char*> wrong[] = {
+        {"--routes", "0"},    {"--routes", "-5"},   {"--routes", "/dev/null"}, {"--zipf", "nan"},
+        {"--seconds", "nan"}, {"--routes", "/tmp"}, {"--seconds", "0"},        {"--zipf", "-1"}};
+    for (const auto& [option, value] : wrong) {
+        const said s = program({"--quick", "--turns", "1", "--peer", "slab", "--workload",
+                                "working-set", option, value});
+        EXPECT_EQ(s.status, 2) << option << " " << value;
+        EXPECT_THAT(s.err, HasSubstr(option));
+        EXPECT_THAT(s.err, HasSubstr(value));
+        EXPECT_THAT(s.out, IsEmpty());
+    }
+}
+
+TEST(Program, MeasuresATableOfOneRoute) {
+    const temporary_file json(".json");
+    const said s = with_memory(
+        [&] {
+            return program({"--quick", "--turns", "1", "--routes", "1", "--peer", "slab",
+                            "--workload", "working-set", "--rhash-entries", "4096", "--flows",
+                            "100", "--json", json.path});
+        },
+        [](const said& t) { return t.err; });
+    EXPECT_EQ(s.status, 0) << s.err;
+    const auto rows = nlohmann::json::parse(std::ifstream(json.path))["rows"];
+    EXPECT_FALSE(rows.empty());
 }
 
 TEST(Program, WritesATableJsonAndPlots) {

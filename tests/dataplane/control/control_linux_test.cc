@@ -295,6 +295,48 @@ TEST(Linux, RouteGet) {
     compare(setup, gets);
 }
 
+/// What answers is told as the table has it: by TOS, of either table, of a type of its own.
+TEST(Linux, RouteGetFibmatch) {
+    std::vector<std::string> setup = configuration;
+    std::erase_if(setup, [](const std::string& l) { return l.find("ip rule") == 0; });
+    std::vector<std::string> lines;
+    for (const char* what :
+         {"10.0.0.1", "10.0.0.255", "127.0.0.1", "10.0.0.1 from 10.0.0.7 iif p0",
+          "127.0.0.1 from 10.0.0.7 iif p0", "10.1.2.3", "10.1.2.3 tos 0x10", "10.1.2.3 tos 0x28",
+          "8.8.8.8 tos 0x10", "224.0.0.1", "239.1.1.1", "10.3.0.1", "10.9.0.1", "10.9.0.255"})
+        for (const char* how : {"ip route get fibmatch ", "ip -j route get fibmatch "})
+            lines.push_back(std::string(how) + what);
+    for (const char* what :
+         {"10.1.2.3 tos 0x10", "10.1.2.3 tos 0x28", "10.1.2.3 from 10.0.0.7 iif p0 tos 0x10",
+          "8.8.8.8 from 10.0.0.7 iif p0", "10.0.0.9 from 10.0.0.7 iif p0"})
+        for (const char* how : {"ip route get ", "ip -j route get "})
+            lines.push_back(std::string(how) + what);
+    lines.push_back("ip rule add from 1.2.3.4 lookup 100");
+    lines.push_back("ip route get fibmatch 10.0.0.1"); // now from the table local
+    lines.push_back("ip route get fibmatch 10.1.2.3 tos 0x10");
+    compare(setup, lines);
+}
+
+/// Beginnings of types, prefixes as selectors, and words that stand for any family.
+TEST(Linux, RouteWords) {
+    std::vector<std::string> lines = {"ip route add black 1.0.0.0/8",
+                                      "ip route add un 2.0.0.0/8",
+                                      "ip route add proto 5 any 3.0.0.0/8 dev p0",
+                                      "ip route add broad 4.0.0.0/8 dev p0 src 10.0.0.1",
+                                      "ip route add throw 5.0.0.0/8",
+                                      "ip route add blackhole",
+                                      "ip route add any"};
+    for (const char* what : {"any", "all", "default", "root any", "match all", "exact any",
+                             "via 10.0.0.0/24", "via 10.0.0.2", "via any", "src 10.0.0.0/24",
+                             "src 10.0.0.1", "src any", "type broadcast"})
+        for (const char* how : {"ip route show ", "ip -4 route show ", "ip -j route show "})
+            lines.push_back(std::string(how) + what);
+    for (const char* line : {"ip rule add goto 32766 pref 3", "ip rule add goto 90 pref 4",
+                             "ip rule", "ip rule flush", "ip rule"})
+        lines.push_back(line);
+    compare(configuration, lines);
+}
+
 TEST(Linux, Refusals) {
     std::vector<std::string> lines;
     for (const char* line :

@@ -197,6 +197,38 @@ TEST_F(Server, ASecondInstanceIsRefused) {
     expect_served();
 }
 
+/// What commands take away is freed as it comes, however seldom the control thread has its turn.
+TEST(ControlThread, FreesWithoutWaitingForItsTurn) {
+    static std::atomic<unsigned> freed;
+    freed = 0;
+    control_net r;
+    r.enter(r.n.control_cpu()); // the control thread's slot, used before it starts
+    std::vector<rcu_head> heads(20'000);
+    for (rcu_head& head : heads)
+        call_rcu(&head, [](rcu_head*) { ++freed; });
+    r.enter(0);
+    char folder[] = "/tmp/sfctl.XXXXXX";
+    const std::string dir = mkdtemp(folder);
+    auto listener = control_listen(dir + "/s");
+    ASSERT_TRUE(listener) << listener.error();
+    const int stop = eventfd(0, EFD_CLOEXEC);
+    std::thread thread([&] {
+        r.enter(r.n.control_cpu());
+        control_serve(r.n, **listener, stop, {}, 3600 * uint64_t(NSEC_PER_SEC));
+    });
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (freed < heads.size() && std::chrono::steady_clock::now() < end)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(freed, heads.size());
+    const uint64_t one = 1;
+    ASSERT_EQ(write(stop, &one, sizeof one), ssize_t(sizeof one));
+    thread.join();
+    r.enter(0);
+    listener->reset();
+    rmdir(dir.c_str());
+    close(stop);
+}
+
 TEST(Listen, StaleFilesAreReplacedOthersAreNot) {
     char folder[] = "/tmp/sfctl.XXXXXX";
     std::string dir = mkdtemp(folder), path = dir + "/s";
