@@ -171,6 +171,15 @@ fib_info* alloc_fib_info(int nhs) {
     return fi;
 }
 
+/// What is longer than a datagram counts as one that fits. Origin: ip_metrics_convert.
+void fib_convert_metrics(fib_info* fi, const fib_config& cfg) {
+    std::copy(std::begin(cfg.fc_metrics), std::end(cfg.fc_metrics), fi->fib_metrics);
+    uint32_t& mtu = fi->fib_metrics[RTAX_MTU - 1];
+    uint32_t& advmss = fi->fib_metrics[RTAX_ADVMSS - 1];
+    mtu = std::min(mtu, 65535u - 15);
+    advmss = std::min(advmss, 65535u - 40);
+}
+
 void fib_info_fill(net& n, fib_info* fi, const fib_config& cfg, int nhs) {
     fi->fib_net_ = &n;
     fi->fib_nhs = nhs;
@@ -180,7 +189,7 @@ void fib_info_fill(net& n, fib_info* fi, const fib_config& cfg, int nhs) {
     fi->fib_prefsrc = cfg.fc_prefsrc;
     fi->fib_priority = cfg.fc_priority;
     fi->fib_tb_id = cfg.fc_table;
-    std::copy(std::begin(cfg.fc_metrics), std::end(cfg.fc_metrics), fi->fib_metrics);
+    fib_convert_metrics(fi, cfg);
     fi->mtu_locked = cfg.fc_mtu_locked;
 }
 

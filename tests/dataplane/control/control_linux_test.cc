@@ -324,6 +324,12 @@ TEST(Linux, RouteWords) {
                                       "ip route add proto 5 any 3.0.0.0/8 dev p0",
                                       "ip route add broad 4.0.0.0/8 dev p0 src 10.0.0.1",
                                       "ip route add throw 5.0.0.0/8",
+                                      "ip route add 6.0.0.0/8 via 10.0.0.2 mtu 70000 advmss 70000",
+                                      "ip route add 7.0.0.0/8 via 10.0.0.2 mtu lock 65521",
+                                      "ip route show 6.0.0.0/8",
+                                      "ip route show 7.0.0.0/8",
+                                      "ip route del 6.0.0.0/8 mtu 70000",
+                                      "ip route del 6.0.0.0/8 mtu 65520",
                                       "ip route add blackhole",
                                       "ip route add any"};
     for (const char* what : {"any", "all", "default", "root any", "match all", "exact any",
