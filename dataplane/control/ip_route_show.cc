@@ -230,6 +230,16 @@ route_columns columns_for(const route_filter& f) {
     return columns;
 }
 
+void show_routes(command& c, const route_filter& f) {
+    printer p = c.make_printer();
+    const route_columns columns = columns_for(f);
+    for_each_route(c.n, f, [&](const fib_route_row& row) {
+        route_view v;
+        v.row = row;
+        print_route(p, c, v, columns);
+    });
+}
+
 // --- the cache ----------------------------------------------------------------------------------
 
 bool wants_cached(const route_filter& f, const rt_cache_row& row) {
@@ -318,13 +328,7 @@ bool route_show(command& c, std::span<const argument> args) {
     }
     if (!table_exists(c, f))
         return no_table(c, f, "Dump");
-    printer p = c.make_printer();
-    route_columns columns = columns_for(f);
-    for_each_route(c.n, f, [&](const fib_route_row& row) {
-        route_view v;
-        v.row = row;
-        print_route(p, c, v, columns);
-    });
+    show_routes(c, f);
     return true;
 }
 
@@ -336,10 +340,14 @@ bool route_flush(command& c, std::span<const argument> args) {
         return false;
     if (f.cache) {
         ipv4_sysctl_rtcache_flush(c.n);
+        if (c.opt.statistics)
+            c.to.out("*** IPv4 routing cache is flushed.\n");
         return true;
     }
     if (!table_exists(c, f))
         return no_table(c, f, "Flush");
+    if (c.opt.statistics > 1)
+        show_routes(c, f);
     std::vector<fib_config> victims;
     for_each_route(c.n, f, [&](const fib_route_row& row) { victims.push_back(deletion_of(row)); });
     rt_genid_batch_begin(c.n);

@@ -585,6 +585,8 @@ TEST(Linux, Changes) {
                              "ip route del 10.44.0.0/16 proto static",
                              "ip route flush proto static",
                              "ip route",
+                             "ip -s route flush cache",
+                             "ip -s -s route flush exact 10.10.0.0/16",
                              "ip route flush root 10.12.0.0/14",
                              "ip route",
                              "ip -s route flush table 100",
