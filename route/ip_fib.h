@@ -174,6 +174,7 @@ be32_t fib_result_prefsrc(net& n, fib_result* res);
 struct netlink_ext_ack {
     std::string msg;
 };
+/// Sets the text, if there is somebody to tell.
 inline void NL_SET_ERR_MSG(netlink_ext_ack* extack, const char* msg) {
     if (extack)
         extack->msg = msg;

@@ -231,8 +231,8 @@ std::string too_few_routes(const route_cache_job& job) {
     uint64_t repeated = 0;
     for (const prefix& p : *job.routes)
         repeated += laps - std::min(laps, uint64_t(DESTINATION_USES) << (32 - p.len));
-    if (repeated * 100 <
-        laps * n) // some hosts' routes in a large table are not seen in the numbers
+    // Some hosts' routes in a large table are not seen in the numbers.
+    if (repeated * 100 < laps * n)
         return {};
     return "the table has too few addresses for flows that never repeat";
 }

@@ -23,7 +23,8 @@ namespace slabfwd {
 namespace {
 
 constexpr size_t CONGESTED = 1 << 20; ///< a stream leaves things out while more than this waits
-/// How long clients wait for memory to be freed, and memory for them, while there is both.
+/// For so long at most memory is freed before clients are served again, and no longer does what is
+/// still to be freed wait for the next turn.
 constexpr uint64_t FREE_NS = 500'000;
 
 /// Output of one client: frames that wait for the socket.
