@@ -32,7 +32,7 @@ step() {
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
     printf '%-20s %4d passed %4d failed %4d skipped  %4d s\n' "$name" "$p" "$f" "$s" $((SECONDS - begin))
     if ((f > 0)); then
-        grep -E -A12 '^(FAIL|SKIP)|FAILED|\*\*\*Failed|error:|ERROR: |Error' "$log" | head -n 80 | sed 's/^/    | /' || true
+        grep -E -A12 '^(FAIL|SKIP)|: Failure$|FAILED|\*\*\*Failed|error:|ERROR: |Error' "$log" | head -n 80 | sed 's/^/    | /' || true
         tail -n 3 "$log" | sed 's/^/    | /'
         echo "    | all of it: $log"
     fi

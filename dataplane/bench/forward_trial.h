@@ -74,6 +74,7 @@ struct trial_result {
     /// before.
     uint64_t rx() const { return after.rx - before.rx; }
     uint64_t dropped() const { return after.drops - before.drops; }
+    uint64_t collects() const { return after.collects - before.collects; }
     double percent(uint64_t frames) const {
         return sent ? 100.0 * double(frames) / double(sent) : 100;
     }
