@@ -48,6 +48,7 @@ struct alignas(64) softnet_data {
     uint64_t real_offset_ns = 0; ///< ktime_get_real_ns = now_ns + real_offset_ns
     net* nd_net = nullptr;
     unsigned cpu = 0;
+    bool rt_missed = false; ///< the last burst had flows that the route cache did not know
     rt_hash_shard* rt_shard = nullptr;
     packet_tracer* tracer = nullptr; ///< when set, every packet takes the per-packet functions
     drop_monitor* drop_mon = nullptr;

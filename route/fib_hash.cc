@@ -195,8 +195,8 @@ int fn_zone_lookup(const fn_zone* fz, const flowi4* flp, fib_result* res, int fl
         const fz_hash_table* ht = fz->fz_hash;
         __builtin_prefetch(ht->bucket[fn_hashfn(fz->fz_order, key, ht->hashmask)]);
     }
-    if (tb->tb_lpm)
-        fib_lpm_prefetch(tb->tb_lpm, key);
+    if (const fib_lookup_ahead table(tb->tb_lpm); table.size)
+        __builtin_prefetch(table.of(key));
 }
 
 } // namespace
@@ -290,8 +290,8 @@ int fib_one_table_lookup(fib_table* tb, const flowi4* flp, fib_result* res, int 
     int below = 33; // prefixes that are still to be looked at
     if (const fib_lpm* lpm = rcu_dereference(tb->tb_lpm)) {
         const fib_leaf* leaf = fib_lpm_find(lpm, flp->daddr);
-        below = leaf->fi ? leaf->plen : leaf->plen + 1;
-        if (leaf->fi)
+        below = leaf->only() ? leaf->plen : leaf->plen + 1;
+        if (leaf->only())
             if (int err = fib_leaf_match(leaf, flp, res, flags); err <= 0)
                 return found_in(tb, res, err);
     }
@@ -307,8 +307,8 @@ int fib_two_table_lookup(fib_table* first, fib_table* second, const flowi4* flp,
     int below = 33; // prefixes of the second table that are still to be looked at
     if (const fib_lpm* lpm = rcu_dereference(second->tb_lpm)) {
         const fib_leaf* leaf = fib_lpm_find(lpm, flp->daddr);
-        below = leaf->fi ? leaf->plen : leaf->plen + 1;
-        if (leaf->fi) {
+        below = leaf->only() ? leaf->plen : leaf->plen + 1;
+        if (leaf->only()) {
             for (; a && a->fz_order >= below; a = rcu_dereference(a->fz_next))
                 if (int err = fn_zone_lookup(a, flp, res, flags); err <= 0)
                     return found_in(second, res, err);

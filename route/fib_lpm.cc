@@ -11,21 +11,31 @@
 #include <bit>
 #include <cstring>
 #include <deque>
+#include <memory>
 #include <new>
 #include <sys/mman.h>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "alloc/kmalloc.h"
 #include "route/fib_zone.h"
 
 namespace slabfwd {
 
-uint32_t fib_lpm_min_nodes = 1024;
+uint32_t fib_lpm_min_nodes = 1;
+/// Below, the groups of the small form take less memory than the large form's root, and are nearer.
+uint32_t fib_lpm_large_nodes = 1024;
 
 namespace {
 
-constexpr size_t TBL24 = size_t(1) << 24, GROUP = 256;
-constexpr uint32_t GROUPS_MIN = 1024, LEAVES_MIN = 4096;
+/// How many leaves and groups there is room for.
+struct room_for {
+    uint32_t leaves, groups;
+};
+constexpr room_for at_first(fib_lpm_form form) {
+    return form == fib_lpm_form::small ? room_for{32, 16} : room_for{4096, 1024};
+}
 
 /// Zeroed memory that costs nothing until it is written, in huge pages where there are any.
 void* map_pages(size_t bytes) {
@@ -64,8 +74,8 @@ struct fib_lpm_writer {
         uint32_t index;
     };
     net* n = nullptr;
-    uint32_t leaf_cap = 0, group_cap = 0;
-    uint32_t leaf_top = 1, group_top = 0; ///< first ones never used
+    room_for cap{};
+    room_for top{1, 0}; ///< first ones never used
     std::vector<leaf_state> state;
     std::vector<uint32_t> bucket; ///< of classes; 0: empty
     std::vector<uint8_t> plen;    ///< of each leaf: what changes compare
@@ -81,16 +91,30 @@ fib_leaf_input::fib_leaf_input(const fib_leaf& leaf) {
 
 namespace {
 
-size_t entry_size(const fib_lpm* lpm) {
-    return lpm->wide ? sizeof(uint32_t) : sizeof(uint16_t);
+size_t entry_size(fib_lpm_form form) {
+    return fib_lpm_as(form, []<class L>(L) { return sizeof(typename L::entry); });
+}
+size_t root_size(fib_lpm_form form) {
+    return fib_lpm_as(form, []<class L>(L) { return L::ROOT * sizeof(typename L::entry); });
+}
+size_t group_size(fib_lpm_form form) {
+    return fib_lpm_large::GROUP * entry_size(form);
+}
+
+void* zeroed(fib_lpm_form form, size_t bytes) {
+    return form == fib_lpm_form::small ? kcalloc(1, bytes, GFP_KERNEL) : map_pages(bytes);
+}
+void give_back(fib_lpm_form form, void* p, size_t bytes) {
+    form == fib_lpm_form::small ? kfree(p) : unmap_pages(p, bytes);
 }
 
 void fib_lpm_free(fib_lpm* lpm) {
     const fib_lpm_writer* w = lpm->w;
-    unmap_pages(lpm->tbl24, TBL24 * entry_size(lpm));
-    unmap_pages(lpm->tbl8, w->group_cap * GROUP * entry_size(lpm));
-    unmap_pages(lpm->leaves, w->leaf_cap * sizeof(fib_leaf));
-    unmap_pages(lpm->inputs, w->leaf_cap * sizeof(fib_leaf_input));
+    const fib_lpm_form form = lpm->form;
+    give_back(form, lpm->root, root_size(form));
+    give_back(form, lpm->groups, w->cap.groups * group_size(form));
+    give_back(form, lpm->leaves, w->cap.leaves * sizeof(fib_leaf));
+    give_back(form, lpm->inputs, w->cap.leaves * sizeof(fib_leaf_input));
     delete w;
     delete lpm;
 }
@@ -98,27 +122,33 @@ void fib_lpm_free_rcu(fib_lpm* lpm) {
     call_rcu_free<fib_lpm, fib_lpm_free>(lpm);
 }
 
+fib_lpm_writer* writer_alloc(net* n, room_for cap) try {
+    auto w = std::make_unique<fib_lpm_writer>();
+    w->n = n;
+    w->cap = cap;
+    w->state.resize(cap.leaves);
+    w->plen.resize(cap.leaves);
+    w->bucket.resize(std::bit_ceil(cap.leaves));
+    return w.release();
+} catch (const std::bad_alloc&) {
+    return nullptr;
+}
+
 /// An empty one; null when memory is short.
-fib_lpm* fib_lpm_alloc(net* n, bool wide, uint32_t leaf_cap, uint32_t group_cap) {
-    auto* w = new (std::nothrow) fib_lpm_writer;
+fib_lpm* fib_lpm_alloc(net* n, fib_lpm_form form, room_for cap) {
+    auto* w = writer_alloc(n, cap);
     auto* lpm = w ? new (std::nothrow) fib_lpm : nullptr;
     if (!lpm) {
         delete w;
         return nullptr;
     }
     lpm->w = w;
-    lpm->wide = wide;
-    w->n = n;
-    w->leaf_cap = leaf_cap;
-    w->group_cap = group_cap;
-    w->state.resize(leaf_cap);
-    w->plen.resize(leaf_cap);
-    w->bucket.resize(std::bit_ceil(leaf_cap));
-    lpm->tbl24 = map_pages(TBL24 * entry_size(lpm));
-    lpm->tbl8 = map_pages(group_cap * GROUP * entry_size(lpm));
-    lpm->leaves = static_cast<fib_leaf*>(map_pages(leaf_cap * sizeof(fib_leaf)));
-    lpm->inputs = static_cast<fib_leaf_input*>(map_pages(leaf_cap * sizeof(fib_leaf_input)));
-    if (lpm->tbl24 && lpm->tbl8 && lpm->leaves && lpm->inputs)
+    lpm->form = form;
+    lpm->root = zeroed(form, root_size(form));
+    lpm->groups = zeroed(form, cap.groups * group_size(form));
+    lpm->leaves = static_cast<fib_leaf*>(zeroed(form, cap.leaves * sizeof(fib_leaf)));
+    lpm->inputs = static_cast<fib_leaf_input*>(zeroed(form, cap.leaves * sizeof(fib_leaf_input)));
+    if (lpm->root && lpm->groups && lpm->leaves && lpm->inputs)
         return lpm;
     fib_lpm_free(lpm);
     return nullptr;
@@ -133,14 +163,17 @@ fib_leaf leaf_of(const fib_alias* fa, int plen) {
         return leaf;
     leaf.any = true;
     leaf.plen = uint8_t(plen);
-    if (!fa->fa_next && !fa->fa_tos && plen) {
-        leaf.fi = fa->fa_info;
-        leaf.type = fa->fa_type;
-    }
+    for (const fib_alias* of = fa; of; of = of->fa_next)
+        if (of->fa_tos)
+            return leaf;
+    leaf.fi = fa->fa_info;
+    leaf.type = fa->fa_type;
+    leaf.more = fa->fa_next;
     return leaf;
 }
 bool same_class(const fib_leaf& a, const fib_leaf& b) {
-    return a.fi == b.fi && a.type == b.type && a.plen == b.plen && a.any == b.any;
+    return a.fi == b.fi && a.type == b.type && a.plen == b.plen && a.any == b.any &&
+           a.more == b.more;
 }
 
 uint32_t& leaf_bucket(fib_lpm_writer* w, const fib_leaf& leaf) {
@@ -179,8 +212,8 @@ uint32_t leaf_get(fib_lpm* lpm, const fib_leaf& leaf) {
         return i;
     }
     const uint32_t i =
-        take_index(w->n, w->free_leaves, w->resting_leaves, w->leaf_top, w->leaf_cap);
-    if (i == w->leaf_cap)
+        take_index(w->n, w->free_leaves, w->resting_leaves, w->top.leaves, w->cap.leaves);
+    if (i == w->cap.leaves)
         return 0;
     lpm->leaves[i] = leaf;
     lpm->inputs[i] = fib_leaf_input(leaf);
@@ -202,106 +235,123 @@ void leaf_put(fib_lpm* lpm, uint32_t i) {
 
 // ---- entries
 
-template <class E>
-struct entries {
+template <class L> struct entries {
+    using E = typename L::entry;
     fib_lpm* lpm;
     const uint8_t* plen = lpm->w->plen.data();
 
-    E* tbl24() { return static_cast<E*>(lpm->tbl24); }
-    E* group(E e) { return static_cast<E*>(lpm->tbl8) + size_t(E(e ^ FIB_LPM_EXT<E>)) * GROUP; }
+    E* root() { return static_cast<E*>(lpm->root); }
+    E* group(E e) { return static_cast<E*>(lpm->groups) + size_t(E(e ^ L::EXT)) * L::GROUP; }
     static void store(E* at, E e) { __atomic_store_n(at, e, __ATOMIC_RELEASE); }
 
     /// Entries of a prefix of length len and, when it is new, of shorter ones become e.
     void fill(E* at, size_t n, unsigned len, bool added, E e) {
         for (E* end = at + n; at != end; ++at) {
-            if (*at & FIB_LPM_EXT<E>)
-                fill(group(*at), GROUP, len, added, e);
+            if (*at & L::EXT)
+                fill(group(*at), L::GROUP, len, added, e);
             else if (added ? plen[*at] <= len : plen[*at] == len && *at)
                 store(at, e);
         }
     }
-    /// The group of a /24, made when there is none; null when there is no room.
+    /// The group that *at names, made when there is none; null when there is no room.
     E* group_make(E* at) {
-        if (*at & FIB_LPM_EXT<E>)
+        if (*at & L::EXT)
             return group(*at);
         fib_lpm_writer* w = lpm->w;
         const uint32_t g =
-            take_index(w->n, w->free_groups, w->resting_groups, w->group_top, w->group_cap);
-        if (g == w->group_cap)
+            take_index(w->n, w->free_groups, w->resting_groups, w->top.groups, w->cap.groups);
+        if (g == w->cap.groups)
             return nullptr;
-        const E e = E(g) | FIB_LPM_EXT<E>;
-        std::fill_n(group(e), GROUP, *at);
+        const E e = E(g) | L::EXT;
+        std::fill_n(group(e), L::GROUP, *at);
         store(at, e);
         return group(e);
     }
-    /// A group without prefixes of its own goes.
-    void group_trim(E* at) {
+    /// A group without prefixes of its own, longer than `bits`, goes. False: it has some.
+    bool group_trim(E* at, unsigned bits) {
         const E e = *at;
         const E* g = group(e);
-        if (plen[g[0]] > 24 || !std::all_of(g, g + GROUP, [g](E x) { return x == g[0]; }))
-            return;
+        if (g[0] & L::EXT || plen[g[0]] > bits ||
+            !std::all_of(g, g + L::GROUP, [g](E x) { return x == g[0]; }))
+            return false;
         store(at, g[0]);
-        lpm->w->resting_groups.push_back({lpm->w->n->rcu.start(), uint32_t(E(e ^ FIB_LPM_EXT<E>))});
+        lpm->w->resting_groups.push_back({lpm->w->n->rcu.start(), uint32_t(E(e ^ L::EXT))});
+        return true;
     }
     bool set(uint32_t key, unsigned len, bool added, uint32_t leaf) {
-        E* at = tbl24() + (key >> 8);
-        if (len <= 24) {
-            fill(at, size_t(1) << (24 - len), len, added, E(leaf));
-            return true;
+        E* way[4]; // entries that name the groups which lead to the prefix
+        unsigned groups = 0, bits = L::ROOT_BITS;
+        E* at = root() + (key >> L::ROOT_SHIFT);
+        for (; len > bits; bits += 8) {
+            E* g = group_make(at);
+            if (!g)
+                return false;
+            way[groups++] = at;
+            at = g + (key >> (24 - bits) & 0xff);
         }
-        E* g = group_make(at);
-        if (!g)
-            return false;
-        fill(g + (key & 0xff), size_t(1) << (32 - len), len, added, E(leaf));
-        if (!added)
-            group_trim(at);
+        fill(at, size_t(1) << (bits - len), len, added, E(leaf));
+        while (!added && groups && group_trim(way[--groups], bits -= 8))
+            ;
         return true;
     }
 };
 
 bool entries_set(fib_lpm* lpm, be32_t key, int len, bool added, uint32_t leaf) {
-    const uint32_t k = be32_to_cpu(key);
-    return lpm->wide ? entries<uint32_t>{lpm}.set(k, unsigned(len), added, leaf)
-                     : entries<uint16_t>{lpm}.set(k, unsigned(len), added, leaf);
+    return fib_lpm_as(lpm->form, [&]<class L>(L) {
+        return entries<L>{lpm}.set(be32_to_cpu(key), unsigned(len), added, leaf);
+    });
 }
 
 // ---- growth
 
-template <class From, class To>
-void convert(const void* from, void* to, size_t n) {
-    const auto* f = static_cast<const From*>(from);
-    auto* t = static_cast<To*>(to);
-    if constexpr (sizeof(From) == sizeof(To)) {
-        std::memcpy(t, f, n * sizeof(To));
+/// Entries of one layout as those of another, with the same root.
+template <class From, class To> void convert(const void* from, void* to, size_t n) {
+    const auto* f = static_cast<const typename From::entry*>(from);
+    auto* t = static_cast<typename To::entry*>(to);
+    if constexpr (std::is_same_v<From, To>) {
+        std::copy_n(f, n, t);
         return;
     }
     for (size_t i = 0; i < n; ++i)
-        t[i] = f[i] & FIB_LPM_EXT<From> ? To(From(f[i] ^ FIB_LPM_EXT<From>)) | FIB_LPM_EXT<To>
-                                        : To(f[i]);
+        t[i] = f[i] & From::EXT ? typename To::entry(f[i] ^ From::EXT) | To::EXT : f[i];
+}
+template <class From, class To>
+void convert_all(const fib_lpm* from, fib_lpm* to) {
+    convert<From, To>(from->root, to->root, From::ROOT);
+    convert<From, To>(from->groups, to->groups, from->w->top.groups * From::GROUP);
 }
 
-/// A copy with room for more: twice of what is used up, wide when 15 bits do not name it.
+/// Room for so many of which some are used; twice as many where that is most of them. Else those
+/// that rest are room enough, since a copy names none of them.
+uint32_t grown(uint32_t top, size_t unused, uint32_t cap) {
+    return top - uint32_t(unused) > cap / 2 ? cap * 2 : cap;
+}
+
+/// A copy with room for more, wide when 15 bits do not name it.
 fib_lpm* fib_lpm_grown(const fib_lpm* old) {
     const fib_lpm_writer* ow = old->w;
-    auto grown = [](uint32_t used, uint32_t cap) { return used >= cap ? cap * 2 : cap; };
-    const uint32_t leaves = grown(ow->leaf_top, ow->leaf_cap);
-    const uint32_t groups = grown(ow->group_top, ow->group_cap);
-    const bool wide = old->wide || std::max(leaves, groups) > FIB_LPM_EXT<uint16_t>;
-    fib_lpm* lpm = fib_lpm_alloc(ow->n, wide, leaves, groups);
+    const room_for cap = {
+        grown(ow->top.leaves, ow->free_leaves.size() + ow->resting_leaves.size(), ow->cap.leaves),
+        grown(ow->top.groups, ow->free_groups.size() + ow->resting_groups.size(), ow->cap.groups)};
+    const bool named = std::max(cap.leaves, cap.groups) <= fib_lpm_large::EXT;
+    if (old->form == fib_lpm_form::small && !named)
+        return nullptr; // a quarter as many prefixes as that make a table large
+    const fib_lpm_form form = named ? old->form : fib_lpm_form::wide;
+    fib_lpm* lpm = fib_lpm_alloc(ow->n, form, cap);
     if (!lpm)
         return nullptr;
-    auto* copy = old->wide ? convert<uint32_t, uint32_t>
-                 : wide    ? convert<uint16_t, uint32_t>
-                           : convert<uint16_t, uint16_t>;
-    copy(old->tbl24, lpm->tbl24, TBL24);
-    copy(old->tbl8, lpm->tbl8, ow->group_top * GROUP);
-    std::copy_n(old->leaves, ow->leaf_top, lpm->leaves);
-    std::copy_n(old->inputs, ow->leaf_top, lpm->inputs);
+    fib_lpm_as(old->form, [&]<class From>(From) {
+        if (form == old->form)
+            convert_all<From, From>(old, lpm);
+        else
+            convert_all<fib_lpm_large, fib_lpm_wide>(old, lpm);
+    });
+    std::copy_n(old->leaves, ow->top.leaves, lpm->leaves);
+    std::copy_n(old->inputs, ow->top.leaves, lpm->inputs);
     fib_lpm_writer* w = lpm->w;
     std::copy(ow->state.begin(), ow->state.end(), w->state.begin());
     std::copy(ow->plen.begin(), ow->plen.end(), w->plen.begin());
-    w->leaf_top = ow->leaf_top;
-    w->group_top = ow->group_top;
+    w->top = ow->top;
     w->free_leaves = ow->free_leaves;
     w->free_groups = ow->free_groups;
     // What rests is named by no entry of the copy: no reader of the copy can have it in hand.
@@ -309,7 +359,7 @@ fib_lpm* fib_lpm_grown(const fib_lpm* old) {
         w->free_leaves.push_back(r.index);
     for (const auto& r : ow->resting_groups)
         w->free_groups.push_back(r.index);
-    for (uint32_t i = 1; i < w->leaf_top; ++i)
+    for (uint32_t i = 1; i < w->top.leaves; ++i)
         if (w->state[i].refs)
             w->state[i].next = std::exchange(leaf_bucket(w, lpm->leaves[i]), i);
     return lpm;
@@ -326,8 +376,8 @@ bool fib_lpm_add(fib_lpm* lpm, be32_t key, int plen, const fib_leaf& leaf) {
 }
 
 /// All prefixes of the zones, shortest first; null when memory is short.
-fib_lpm* fib_lpm_build(fib_table* tb) {
-    fib_lpm* lpm = fib_lpm_alloc(tb->tb_net->nd_net, false, LEAVES_MIN, GROUPS_MIN);
+fib_lpm* fib_lpm_build(fib_table* tb, fib_lpm_form form) {
+    fib_lpm* lpm = fib_lpm_alloc(tb->tb_net->nd_net, form, at_first(form));
     for (const fn_zone* fz : tb->tb_data.fn_zones) {
         if (!fz)
             continue;
@@ -343,17 +393,12 @@ fib_lpm* fib_lpm_build(fib_table* tb) {
     return lpm;
 }
 
-void fib_lpm_drop(fib_table* tb) {
-    if (fib_lpm* lpm = tb->tb_lpm) {
-        rcu_assign_pointer(tb->tb_lpm, nullptr);
-        fib_lpm_free_rcu(lpm);
-    }
-}
-
+/// By lpm, or, null, by none.
 void fib_lpm_replace(fib_table* tb, fib_lpm* lpm) {
     fib_lpm* old = tb->tb_lpm;
     rcu_assign_pointer(tb->tb_lpm, lpm);
-    fib_lpm_free_rcu(old);
+    if (old)
+        fib_lpm_free_rcu(old);
 }
 
 /// The leaf of the longest prefix shorter than plen that covers key; 0: none.
@@ -366,15 +411,24 @@ uint32_t covering_leaf(const fib_table* tb, be32_t key, int plen) {
     return 0;
 }
 
-/// A table becomes large, or small again.
+/// A table is compiled, becomes large, small again, or empty.
 void count_node(fib_table* tb, int by) {
-    tb->tb_num_nodes += uint32_t(by);
-    // After a failure it is tried again as the table doubles.
-    if (by > 0 && !tb->tb_lpm && tb->tb_num_nodes >= fib_lpm_min_nodes &&
-        (tb->tb_num_nodes == fib_lpm_min_nodes || std::has_single_bit(tb->tb_num_nodes)))
-        rcu_assign_pointer(tb->tb_lpm, fib_lpm_build(tb));
-    else if (by < 0 && tb->tb_lpm && tb->tb_num_nodes < fib_lpm_min_nodes / 4)
-        fib_lpm_drop(tb);
+    const uint32_t nodes = tb->tb_num_nodes += uint32_t(by);
+    const bool is_large = tb->tb_lpm && tb->tb_lpm->form != fib_lpm_form::small;
+    if (by > 0) {
+        const bool wants_large = nodes >= fib_lpm_large_nodes;
+        // After a failure it is tried again: a large one, which costs more, as the table doubles.
+        const bool doubled = nodes == fib_lpm_large_nodes || std::has_single_bit(nodes);
+        if (nodes < fib_lpm_min_nodes || (wants_large ? is_large || !doubled : !!tb->tb_lpm))
+            return;
+        if (fib_lpm* lpm =
+                fib_lpm_build(tb, wants_large ? fib_lpm_form::large : fib_lpm_form::small))
+            fib_lpm_replace(tb, lpm);
+    } else if (!nodes && tb->tb_lpm) {
+        fib_lpm_replace(tb, nullptr);
+    } else if (is_large && nodes < fib_lpm_large_nodes / 4) {
+        fib_lpm_replace(tb, fib_lpm_build(tb, fib_lpm_form::small));
+    }
 }
 
 } // namespace
@@ -391,10 +445,10 @@ void fib_lpm_change::commit(const fib_alias* after_routes) {
         if (after.any) {
             while (tb_->tb_lpm && !fib_lpm_add(tb_->tb_lpm, key_, plen_, after)) {
                 fib_lpm* bigger = fib_lpm_grown(tb_->tb_lpm);
-                bigger ? fib_lpm_replace(tb_, bigger) : fib_lpm_drop(tb_);
+                fib_lpm_replace(tb_, bigger);
             }
         } else if (!entries_set(tb_->tb_lpm, key_, plen_, false, covering_leaf(tb_, key_, plen_))) {
-            fib_lpm_drop(tb_);
+            fib_lpm_replace(tb_, nullptr);
         }
         if (old && tb_->tb_lpm)
             leaf_put(tb_->tb_lpm, old);
@@ -414,30 +468,30 @@ size_t fib_lpm_bytes(const fib_table* tb) {
     if (!lpm)
         return 0;
     const fib_lpm_writer* w = lpm->w;
-    return (TBL24 + size_t(w->group_top) * GROUP) * entry_size(lpm) +
-           w->leaf_top * (sizeof(fib_leaf) + sizeof(fib_leaf_input)) +
-           w->leaf_cap * (sizeof w->state[0] + sizeof w->plen[0] + sizeof w->bucket[0]);
+    return root_size(lpm->form) + w->top.groups * group_size(lpm->form) +
+           w->top.leaves * (sizeof(fib_leaf) + sizeof(fib_leaf_input)) +
+           w->cap.leaves * (sizeof w->state[0] + sizeof w->plen[0] + sizeof w->bucket[0]);
 }
 
 namespace {
-template <class E>
+template <class L>
 void lookup_bulk(const fib_lpm* lpm, const be32_t* addr, const fib_leaf** leaf, unsigned n) {
-    const E* tbl24 = static_cast<const E*>(lpm->tbl24);
+    const auto* root = static_cast<const typename L::entry*>(lpm->root);
     constexpr unsigned AHEAD = 32;
     for (unsigned at = 0; at < n; at += AHEAD) {
         const unsigned m = std::min(n - at, AHEAD);
+        if constexpr (L::ROOT_BITS == fib_lpm_large::ROOT_BITS)
+            for (unsigned i = 0; i < m; ++i)
+                __builtin_prefetch(root + (be32_to_cpu(addr[at + i]) >> L::ROOT_SHIFT));
         for (unsigned i = 0; i < m; ++i)
-            __builtin_prefetch(tbl24 + (be32_to_cpu(addr[at + i]) >> 8));
-        for (unsigned i = 0; i < m; ++i)
-            leaf[at + i] = __fib_lpm_find<E>(lpm, be32_to_cpu(addr[at + i]));
+            leaf[at + i] = lpm->leaves + __fib_lpm_find<L>(lpm, be32_to_cpu(addr[at + i]));
     }
 }
 } // namespace
 
 void fib_lpm_lookup_bulk(const fib_lpm* lpm, const be32_t* addr, const fib_leaf** leaf,
                          unsigned n) {
-    lpm->wide ? lookup_bulk<uint32_t>(lpm, addr, leaf, n)
-              : lookup_bulk<uint16_t>(lpm, addr, leaf, n);
+    fib_lpm_as(lpm->form, [&]<class L>(L) { lookup_bulk<L>(lpm, addr, leaf, n); });
 }
 
 bool fib_lpm_is_valid(const fib_table* tb) {

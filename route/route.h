@@ -291,13 +291,13 @@ bool ip_route_input_burst(softnet_data* sd, net_device* dev, const iphdr* iph, r
 /// What was asked about packets of a burst before ip_route_input_list, while their buckets were at
 /// hand.
 struct rt_asked {
-    uint32_t packets = 0;  ///< these are in no bucket; a compiled table's memory is on its way
+    uint32_t packets = 0;  ///< these are in no bucket; a large table's memory is on its way
     uint32_t decided = 0;  ///< of these it is known whether their flows get an entry (rt_admit)
     uint32_t admitted = 0; ///< these do
     uint32_t seen[PACKET_BURST]; ///< of those that are decided: their buckets' words before
 };
-/// Asks about the packets `missed`, which by their buckets have no entry, while the compiled
-/// table's memory is on its way; without one it is left to ip_route_input_list, which has to
+/// Asks about the packets `missed`, which by their buckets have no entry, while a large
+/// table's memory is on its way; of a small one it is left to ip_route_input_list, which has to
 /// follow.
 void ip_route_ask_list(softnet_data* sd, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
                        rt_asked& asked);

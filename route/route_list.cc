@@ -7,7 +7,7 @@
 // hop's, else the packet uses the next hop's own.
 // One memory access follows from another (array, group, own entry; and of the entry that makes
 // room: bucket, chain), so the packets of a burst take them in step, each step asked for one
-// before. Whether flows pay is asked while the table's memory is on its way, as the bucket alone
+// before. Whether flows pay is asked while a large table's memory is on its way, as the bucket alone
 // says it; of a small table, whose memory is at hand, with the lookup.
 //
 // Doors: ip_route_ask_list, ip_route_input_list. Threads: on the slot that owns the shard, under
@@ -66,8 +66,7 @@ struct burst_rules {
     bool lends;  ///< what gets no entry uses the next hop's own (net.ipv4.route.admission)
     bool full;   ///< entries are for flows that pay, now or before the burst is through
     bool simple = false;          ///< nothing but the table decides; else what follows is not filled in
-    const fib_lpm* lpm = nullptr; ///< null: a small table
-    const fn_zone* zones = nullptr; ///< the main table
+    const fib_lpm* lpm = nullptr; ///< the main table
     own_addresses ours;
     const fn_zone* other = nullptr; ///< the local table's prefixes besides; null: 127/8 at most
     int longest_other = -1;         ///< how long they are at most; -1: there are none
@@ -93,8 +92,7 @@ struct burst_rules {
             other = rcu_dereference(fz->fz_next);
         longest_other = other ? other->fz_order : -1;
         lpm = rcu_dereference(fn->fib_main->tb_lpm);
-        zones = rcu_dereference(fn->fib_main->tb_data.fn_zone_list);
-        simple = true;
+        simple = lpm;
     }
     /// Neither is of 0/8, 127/8 or from 224 on. Without a branch.
     [[gnu::always_inline]] static bool usual(be32_t a, be32_t b) {
@@ -124,34 +122,6 @@ struct burst_rules {
         rtable* own = leaf.nh_rth_input()[cpu];
         __builtin_prefetch(own);
         return own;
-    }
-    /// The same where the table is small. Nearly all prefixes have one route. What has none, or one
-    /// in the default table, is for the full rules.
-    [[gnu::always_inline]] rtable* own_entry_by_zones(const iphdr* iph) const {
-        for (const fn_zone* fz = zones; fz; fz = rcu_dereference(fz->fz_next))
-            if (const fib_node* f = fn_zone_find(fz, iph->daddr & fz->fz_mask)) {
-                const fib_alias* fa = rcu_dereference(f->fn_alias);
-                const fib_info* fi = fa->fa_info;
-                if (unlikely(rcu_dereference(fa->fa_next) || fa->fa_tos))
-                    return own_entry_by_lookup(iph);
-                if (unlikely(fa->fa_type != RTN_UNICAST || fi->fib_nhs != 1) ||
-                    local_covers(unsigned(fz->fz_order), iph->daddr))
-                    return nullptr;
-                return fi->fib_nh_[0].nh_rth_input[cpu];
-            }
-        return nullptr;
-    }
-    [[gnu::noinline]] rtable* own_entry_by_lookup(const iphdr* iph) const {
-        flowi4 fl4;
-        fl4.flowi4_iif = dev->ifindex;
-        fl4.flowi4_tos = iph->tos & INET_DSCP_MASK;
-        fl4.daddr = iph->daddr;
-        fl4.saddr = iph->saddr;
-        fib_result res;
-        if (fib_lookup(rt_shard_net(shard), &fl4, &res) || res.type != RTN_UNICAST ||
-            res.fi->fib_nhs != 1)
-            return nullptr;
-        return res.nh()->nh_rth_input[cpu];
     }
     /// May a packet use it?
     [[gnu::always_inline]] bool answers(const rtable* rt, const iphdr* iph) const {
@@ -286,21 +256,22 @@ uint32_t give_entries(const burst_rules& rules, iphdr* const* iph, const uint32_
 }
 
 /// Finds the own entries of the next hops that the packets of `missed` leave by: rt[i], or null.
-/// Returns those for which it says all that is to be said. By the compiled table, whose entries are
-/// E.
-template <class E>
-[[gnu::noinline]] uint32_t find_by_lpm(const burst_rules& rules, iphdr* const* iph, uint32_t missed,
-                                       const rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
+/// Returns those for which it says all that is to be said. L: a large form.
+template <class L>
+[[gnu::noinline]] uint32_t find_in_large(const burst_rules& rules, iphdr* const* iph,
+                                         uint32_t missed, const rt_asked& asked, rtable** rt,
+                                         rt_gc_ahead& gc) {
     const fib_lpm* lpm = rules.lpm;
+    const fib_lookup_ahead table(lpm);
     for_each_bit(missed & ~asked.packets,
-                 [&](unsigned i) { fib_lpm_prefetch(lpm, iph[i]->daddr); });
-    E first[PACKET_BURST];
+                 [&](unsigned i) { __builtin_prefetch(table.of(iph[i]->daddr)); });
+    typename L::entry first[PACKET_BURST];
     uint32_t in_groups = 0; // of prefixes longer than 24: few
     for_each_bit(missed, [&](unsigned i) {
         const uint32_t daddr = be32_to_cpu(iph[i]->daddr);
-        first[i] = __fib_lpm_first<E>(lpm, daddr);
-        if (unlikely(first[i] & FIB_LPM_EXT<E>)) {
-            prefetch_l2(__fib_lpm_in_group<E>(lpm, daddr, first[i]));
+        first[i] = __fib_lpm_first<L>(lpm, daddr);
+        if (unlikely(first[i] & L::EXT)) {
+            prefetch_l2(__fib_lpm_in_group<L>(lpm, daddr, 0, first[i]));
             in_groups |= 1u << i;
         } else {
             rt[i] = rules.own_entry(lpm->inputs[first[i]], iph[i]->daddr);
@@ -309,8 +280,8 @@ template <class E>
     gc.heads();
     for_each_bit(in_groups, [&](unsigned i) {
         const uint32_t daddr = be32_to_cpu(iph[i]->daddr);
-        rt[i] =
-            rules.own_entry(lpm->inputs[__fib_lpm_second<E>(lpm, daddr, first[i])], iph[i]->daddr);
+        rt[i] = rules.own_entry(lpm->inputs[__fib_lpm_rest<L>(lpm, daddr, first[i])],
+                                iph[i]->daddr);
     });
     uint32_t answered = 0;
     for_each_bit(missed,
@@ -318,16 +289,18 @@ template <class E>
     return answered;
 }
 
-/// The same by the zones: those of a table that is too small to be compiled, or found no memory for
-/// it. Its few next hops are at hand, and nothing is waited for meanwhile: whether flows pay is
-/// asked here.
-uint32_t find_by_zones(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash,
+/// The same where the table is small. Nothing is waited for meanwhile: whether flows pay is asked
+/// here.
+uint32_t find_in_small(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash,
                        uint32_t missed, rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
+    const fib_lpm* lpm = rules.lpm;
     const admission_asker asker(rules.shard, rules.admission);
     const uint32_t to_ask = rules.thrifty() ? asked.packets & ~asked.decided : 0;
     uint32_t answered = 0, admitted = 0;
     for_each_bit(missed, [&](unsigned i) {
-        rt[i] = rules.own_entry_by_zones(iph[i]);
+        const be32_t daddr = iph[i]->daddr;
+        const auto leaf = __fib_lpm_find<fib_lpm_small>(lpm, be32_to_cpu(daddr));
+        rt[i] = rules.own_entry(lpm->inputs[leaf], daddr);
         answered |= uint32_t(rules.answers(rt[i], iph[i])) << i;
         if (answered & to_ask & 1u << i)
             admitted |= asker.admitted(i, iph[i], hash[i], asked);
@@ -336,6 +309,19 @@ uint32_t find_by_zones(const burst_rules& rules, iphdr* const* iph, const uint32
     asked.admitted |= admitted;
     gc.heads();
     return answered;
+}
+
+uint32_t find(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
+              rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
+    switch (rules.lpm->form) {
+    case fib_lpm_form::small:
+        return find_in_small(rules, iph, hash, missed, asked, rt, gc);
+    case fib_lpm_form::large:
+        return find_in_large<fib_lpm_large>(rules, iph, missed, asked, rt, gc);
+    case fib_lpm_form::wide:
+        break;
+    }
+    return find_in_large<fib_lpm_wide>(rules, iph, missed, asked, rt, gc);
 }
 
 } // namespace
@@ -368,12 +354,7 @@ uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* ip
         rt_gc_ahead gc(shard);
         if (!rules.full)
             gc.begin(entries_over(shard, unsigned(std::popcount(missed))));
-        if (!rules.lpm)
-            answered = find_by_zones(rules, iph, hash, missed, asked, rt, gc);
-        else if (rules.lpm->wide)
-            answered = find_by_lpm<uint32_t>(rules, iph, missed, asked, rt, gc);
-        else
-            answered = find_by_lpm<uint16_t>(rules, iph, missed, asked, rt, gc);
+        answered = find(rules, iph, hash, missed, asked, rt, gc);
         gc.chains();
         done = give_entries(rules, iph, hash, answered, asked, rt, gc);
     }

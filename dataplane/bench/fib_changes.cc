@@ -220,8 +220,7 @@ void run_fib_changes(const fib_job& job, child_result& out) {
     }
     net& n = b->n();
     if (!fib_get_table(n, RT_TABLE_MAIN)->tb_lpm) {
-        out.skipped =
-            fmt::format("a table of fewer than {} prefixes is not compiled", fib_lpm_min_nodes);
+        out.error = "no memory for the compiled form";
         return;
     }
     linear_model model(*job.routes);

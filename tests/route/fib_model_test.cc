@@ -86,14 +86,12 @@ private:
 
 constexpr int GATEWAYS = 5;
 
-/// Once by the zones alone, once with every table compiled.
-class fib_model : public testing::TestWithParam<bool> {
+/// By the zones alone, and with every table compiled in either form.
+class fib_model : public testing::TestWithParam<tables> {
 protected:
     fib_model() {
-        fib_lpm_min_nodes = GetParam() ? 1 : UINT32_MAX;
         r.setup("addr add 10.0.0.1/24 dev p0\nlink set p0 up");
     }
-    ~fib_model() override { fib_lpm_min_nodes = 1024; }
     /// The route for the router; gw 0: none named (deletion).
     fib_config config(const model_route& m, uint16_t flags) {
         fib_config cfg;
@@ -141,6 +139,7 @@ protected:
         return int(be32_to_cpu(res.nh()->fib_nh_gw4) - 0x0a000001u);
     }
 
+    const compiled_as form{GetParam()};
     fib_router r;
     linear_model model;
     std::mt19937 rng{7};
@@ -169,7 +168,7 @@ TEST_P(fib_model, random_changes) {
             r.settle();
             const fib_table* tb = fib_get_table(r.n, 77);
             ASSERT_TRUE(!tb || fib_lpm_is_valid(tb)) << step;
-            ASSERT_TRUE(!tb || !tb->tb_num_nodes || bool(tb->tb_lpm) == GetParam());
+            ASSERT_TRUE(!tb || !tb->tb_num_nodes || bool(tb->tb_lpm) == (GetParam() != tables::zones));
         }
     }
     struct context {
@@ -240,8 +239,8 @@ TEST_P(fib_model, a_table_of_internet_size) {
     EXPECT_EQ(table_lookup(prefixes[0].first, 0), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(tables, fib_model, testing::Bool(),
-                         [](const auto& info) { return info.param ? "compiled" : "zones"; });
+INSTANTIATE_TEST_SUITE_P(tables, fib_model,
+                         testing::Values(tables::zones, tables::small, tables::large), tables_name);
 
 } // namespace
 } // namespace slabfwd::test

@@ -5,15 +5,41 @@
 // fib_router::ip, routes, rules, lookup.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <string>
 #include <vector>
 
 #include "route/fib_lookup.h"
+#include "route/fib_lpm.h"
 #include "route/fib_rules.h"
 #include "route/route.h"
 #include "tests/support/test_net.h"
 
 namespace slabfwd::test {
+
+enum class tables { zones, small, large };
+
+/// All tables are compiled so, or looked up by their zones alone, for as long as it lives. Small ones
+/// may have many more prefixes than in a router, but not more than they can name groups for.
+class compiled_as {
+public:
+    explicit compiled_as(tables form) {
+        fib_lpm_min_nodes = form == tables::zones ? UINT32_MAX : 1;
+        fib_lpm_large_nodes = form == tables::large ? 1 : 8192;
+    }
+    ~compiled_as() {
+        fib_lpm_min_nodes = min_;
+        fib_lpm_large_nodes = large_;
+    }
+    compiled_as(const compiled_as&) = delete;
+    compiled_as& operator=(const compiled_as&) = delete;
+
+private:
+    uint32_t min_ = fib_lpm_min_nodes, large_ = fib_lpm_large_nodes;
+};
+inline std::string tables_name(const testing::TestParamInfo<tables>& of) {
+    return of.param == tables::zones ? "zones" : of.param == tables::small ? "small" : "large";
+}
 
 class fib_router : public test_net {
 public:

@@ -15,11 +15,10 @@ namespace {
 
 constexpr unsigned READERS = 3;
 
-/// Once by the zones alone, once with every table compiled.
-class fib_threads : public testing::TestWithParam<bool> {
+/// By the zones alone, and with every table compiled in either form.
+class fib_threads : public testing::TestWithParam<tables> {
 protected:
     fib_threads() : r(READERS) {
-        fib_lpm_min_nodes = GetParam() ? 1 : UINT32_MAX;
         r.enter(r.n.control_cpu());
         r.setup(R"(
             addr add 10.0.0.1/24 dev p0
@@ -27,7 +26,6 @@ protected:
             addr add 10.0.1.1/24 dev p1
             link set p1 up)");
     }
-    ~fib_threads() override { fib_lpm_min_nodes = 1024; }
     /// Runs `read` in bursts on every slot beside `change`, which runs on this one.
     template <class Read, class Change>
     void run(Read read, Change change) {
@@ -73,6 +71,7 @@ protected:
         r.n.rcu.quiescent(r.n.control_cpu());
         rcu_do_batch(*this_softnet());
     }
+    const compiled_as form{GetParam()};
     fib_router r;
 };
 
@@ -186,8 +185,8 @@ TEST_P(fib_threads, random_changes_beside_lookups) {
         });
 }
 
-INSTANTIATE_TEST_SUITE_P(tables, fib_threads, testing::Bool(),
-                         [](const auto& info) { return info.param ? "compiled" : "zones"; });
+INSTANTIATE_TEST_SUITE_P(tables, fib_threads,
+                         testing::Values(tables::zones, tables::small, tables::large), tables_name);
 
 } // namespace
 } // namespace slabfwd::test

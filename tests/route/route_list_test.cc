@@ -76,11 +76,10 @@ struct misses {
     }
 };
 
-/// With the table compiled, and by its zones.
-class route_list : public testing::TestWithParam<bool> {
+/// With the table compiled in either form.
+class route_list : public testing::TestWithParam<tables> {
 protected:
     route_list() {
-        fib_lpm_min_nodes = GetParam() ? 1 : 1024;
         router.emplace();
         r().setup(R"(
             route add 192.168.1.0/24 via 10.0.1.2
@@ -92,10 +91,7 @@ protected:
             route add 192.168.9.0/24 via 10.0.1.77
         )");
     }
-    ~route_list() override {
-        router.reset();
-        fib_lpm_min_nodes = 1024;
-    }
+    ~route_list() override { router.reset(); }
     rt_router& r() { return *router; }
     /// The next hops' own entries come with the first packets over them.
     void warm() {
@@ -104,6 +100,7 @@ protected:
             m.add(ip("10.0.0.9"), ip(dst));
         m.route();
     }
+    const compiled_as form{GetParam()};
     std::optional<rt_router> router;
 };
 
@@ -160,18 +157,41 @@ TEST_P(route_list, short_prefixes_are_taken_unless_the_local_table_covers_them) 
     EXPECT_EQ(m.route(), 7u);
 }
 
-/// The zones know it; the compiled table leaves default routes to them.
+/// Also where there are several: the first is used while it lives.
 TEST_P(route_list, a_default_route_is_taken_where_there_is_one) {
     r().setup("route add default via 10.0.1.4");
     misses m(r());
     m.add(ip("10.0.0.2"), ip("8.8.8.8"));
     m.route();
-    EXPECT_EQ(m.route(), GetParam() ? 0u : 1u);
+    EXPECT_EQ(m.route(), 1u);
     EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
-    r().setup("route append default via 10.0.1.5"); // the first is used while it lives
+    r().setup("route append default via 10.0.1.5\nroute append default via 10.0.2.2 metric 9");
     m.route();
-    EXPECT_EQ(m.route(), GetParam() ? 0u : 1u);
+    EXPECT_EQ(m.route(), 1u);
     EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+    r().setup("link set p1 down");
+    m.route();
+    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.2.2"));
+    m.route();
+    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.2.2"));
+}
+
+/// Of several routes to one prefix the first is taken; where a TOS decides, the full rules say which.
+TEST_P(route_list, of_several_routes_to_a_prefix_the_first_is_taken) {
+    r().setup("route add 20.0.0.0/8 via 10.0.2.2 metric 9\nroute add 20.0.0.0/8 via 10.0.1.4 metric 5");
+    misses m(r());
+    m.add(ip("10.0.0.2"), ip("20.1.1.1"));
+    m.route();
+    EXPECT_EQ(m.route(), 1u);
+    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+    r().setup("route add 20.0.0.0/8 via 10.0.2.2 metric 1");
+    m.route();
+    EXPECT_EQ(m.route(), 1u);
+    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.2.2"));
+    r().setup("route add 20.0.0.0/8 tos 0x10 via 10.0.1.5");
+    m.route();
+    EXPECT_EQ(m.route(), 0u);
+    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.2.2"));
 }
 
 /// It is asked after the main one, which the list knows alone.
@@ -442,8 +462,8 @@ TEST_P(route_list, random_bursts) {
         }
 }
 
-INSTANTIATE_TEST_SUITE_P(tables, route_list, testing::Bool(),
-                         [](const auto& of) { return of.param ? "compiled" : "zones"; });
+INSTANTIATE_TEST_SUITE_P(tables, route_list, testing::Values(tables::small, tables::large),
+                         tables_name);
 
 } // namespace
 } // namespace slabfwd::test

@@ -9,12 +9,13 @@
 #include <algorithm>
 #include <cstring>
 #include <random>
+#include <utility>
 
 #include "dataplane/control/control.h"
 #include "dataplane/ip/ip.h"
 #include "dataplane/worker/worker.h"
-#include "route/fib_lpm.h"
 #include "route/ip_fib.h"
+#include "route/route_cache.h"
 #include "tests/support/test_net.h"
 
 namespace slabfwd::test {
@@ -243,7 +244,6 @@ TEST(burst, same_as_packet_by_packet) {
 /// One packet of a burst gets its next hop's own entry; a later one, whose flow pays, finds that the gateway
 /// behind it has failed.
 TEST(burst, a_gateway_that_fails_sends_nothing_to_nobody) {
-    fib_lpm_min_nodes = 1;
     for (bool lends_first : {true, false}) {
         two_port_router r(false);
         r.n.ipv4.rt.gc_thresh = 0;
@@ -261,7 +261,6 @@ TEST(burst, a_gateway_that_fails_sends_nothing_to_nobody) {
             EXPECT_NE(mac_addr{}, eth_dst(s.data));
         neigh_release(gateway);
     }
-    fib_lpm_min_nodes = 1024;
 }
 
 unsigned accept(void* priv, sk_buff*, const nf_hook_state*) {
@@ -270,6 +269,40 @@ unsigned accept(void* priv, sk_buff*, const nf_hook_state*) {
 }
 unsigned drop_port_7(void*, sk_buff* skb, const nf_hook_state*) {
     return skb_network_header(skb)[23] == 7 ? NF_DROP : NF_ACCEPT;
+}
+
+unsigned renew_secret_once(void* priv, sk_buff*, const nf_hook_state*) {
+    if (!std::exchange(*static_cast<bool*>(priv), true))
+        rt_rebuild(this_softnet()->rt_shard);
+    return NF_ACCEPT;
+}
+
+/// Where flows are new, the second half of a burst is hashed before the first is sent; that may
+/// renew the hash's secret.
+TEST(burst, a_new_secret_between_two_halves) {
+    two_port_router r(false);
+    uint32_t host = 0;
+    const auto new_flows = [&] {
+        std::vector<bytes> frames;
+        for (unsigned i = 0; i < NET_RX_BURST; ++i)
+            frames.push_back(frame_to(r.p0, udp_packet(ip("10.0.0.2"), cpu_to_be32(0xc0a80000u + host++))));
+        return frames;
+    };
+    r.receive_burst(r.p0, new_flows());
+    const rt_hash_shard* shard = r.n.softnet[0]->rt_shard;
+    const uint64_t secret = shard->rt_hash_seed;
+    bool renewed = false;
+    nf_hook_ops op{renew_secret_once, &renewed, NF_INET_FORWARD, 0, "renew"};
+    ASSERT_EQ(0, nf_register_net_hook(r.n, &op));
+    const auto frames = new_flows();
+    r.receive_burst(r.p0, frames);
+    EXPECT_NE(secret, shard->rt_hash_seed);
+    EXPECT_TRUE(rt_shard_is_valid(shard));
+    nf_unregister_net_hook(r.n, &op);
+    const uint64_t hits = r.n.softnet[0]->rt_stat[rt_cache_stat::in_hit].get();
+    r.receive_burst(r.p0, frames);
+    EXPECT_EQ(hits + NET_RX_BURST, r.n.softnet[0]->rt_stat[rt_cache_stat::in_hit].get());
+    EXPECT_EQ(3u * NET_RX_BURST, r.take_sent().size());
 }
 
 TEST(burst, hooks_see_every_packet_and_may_drop) {
