@@ -75,7 +75,7 @@ struct fib_table {
     uint32_t tb_id = 0;
     std::atomic<int> tb_num_default{0}; ///< routes of prefix length 0
     fn_hash tb_data;
-    fib_lpm* tb_lpm = nullptr; ///< RCU; the compiled form, of large tables (fib_lpm.h)
+    fib_lpm* tb_lpm = nullptr; ///< RCU; the compiled form (fib_lpm.h); null: none
     uint32_t tb_num_nodes = 0; ///< prefixes; under rtnl
 };
 

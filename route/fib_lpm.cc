@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <deque>
 #include <memory>
 #include <new>
@@ -171,6 +170,16 @@ fib_leaf leaf_of(const fib_alias* fa, int plen) {
     leaf.more = fa->fa_next;
     return leaf;
 }
+/// The class as a form has it. In a large one the default route is left to the zones: each change
+/// of it would have to write to nearly all of the root.
+fib_leaf class_in(const fib_lpm* lpm, fib_leaf leaf) {
+    if (lpm->form != fib_lpm_form::small && !leaf.plen) {
+        leaf.fi = nullptr;
+        leaf.type = 0;
+        leaf.more = false;
+    }
+    return leaf;
+}
 bool same_class(const fib_leaf& a, const fib_leaf& b) {
     return a.fi == b.fi && a.type == b.type && a.plen == b.plen && a.any == b.any &&
            a.more == b.more;
@@ -235,7 +244,8 @@ void leaf_put(fib_lpm* lpm, uint32_t i) {
 
 // ---- entries
 
-template <class L> struct entries {
+template <class L>
+struct entries {
     using E = typename L::entry;
     fib_lpm* lpm;
     const uint8_t* plen = lpm->w->plen.data();
@@ -305,7 +315,8 @@ bool entries_set(fib_lpm* lpm, be32_t key, int len, bool added, uint32_t leaf) {
 // ---- growth
 
 /// Entries of one layout as those of another, with the same root.
-template <class From, class To> void convert(const void* from, void* to, size_t n) {
+template <class From, class To>
+void convert(const void* from, void* to, size_t n) {
     const auto* f = static_cast<const typename From::entry*>(from);
     auto* t = static_cast<typename To::entry*>(to);
     if constexpr (std::is_same_v<From, To>) {
@@ -321,21 +332,44 @@ void convert_all(const fib_lpm* from, fib_lpm* to) {
     convert<From, To>(from->groups, to->groups, from->w->top.groups * From::GROUP);
 }
 
-/// Room for so many of which some are used; twice as many where that is most of them. Else those
-/// that rest are room enough, since a copy names none of them.
-uint32_t grown(uint32_t top, size_t unused, uint32_t cap) {
-    return top - uint32_t(unused) > cap / 2 ? cap * 2 : cap;
+/// Room for more: twice as much. Where half of a small form rests or is free, a copy, which names
+/// none of that, is room enough: else a storm of changes would lead beyond what 15 bits name. A
+/// large one's root costs too much to be copied for that.
+uint32_t grown(fib_lpm_form form, uint32_t top, size_t unused, uint32_t cap) {
+    if (top < cap)
+        return cap;
+    return form == fib_lpm_form::small && unused >= cap / 2 ? cap : cap * 2;
+}
+
+/// What changes look at, for a copy. What rests is named by no entry of that: no reader of it can
+/// have it in hand.
+void writer_copy(const fib_lpm_writer* ow, fib_lpm* to) {
+    fib_lpm_writer* w = to->w;
+    std::copy(ow->state.begin(), ow->state.end(), w->state.begin());
+    std::copy(ow->plen.begin(), ow->plen.end(), w->plen.begin());
+    w->top = ow->top;
+    w->free_leaves = ow->free_leaves;
+    w->free_groups = ow->free_groups;
+    for (const auto& r : ow->resting_leaves)
+        w->free_leaves.push_back(r.index);
+    for (const auto& r : ow->resting_groups)
+        w->free_groups.push_back(r.index);
+    for (uint32_t i = 1; i < w->top.leaves; ++i)
+        if (w->state[i].refs)
+            w->state[i].next = std::exchange(leaf_bucket(w, to->leaves[i]), i);
 }
 
 /// A copy with room for more, wide when 15 bits do not name it.
 fib_lpm* fib_lpm_grown(const fib_lpm* old) {
     const fib_lpm_writer* ow = old->w;
-    const room_for cap = {
-        grown(ow->top.leaves, ow->free_leaves.size() + ow->resting_leaves.size(), ow->cap.leaves),
-        grown(ow->top.groups, ow->free_groups.size() + ow->resting_groups.size(), ow->cap.groups)};
+    const room_for cap = {grown(old->form, ow->top.leaves,
+                                ow->free_leaves.size() + ow->resting_leaves.size(), ow->cap.leaves),
+                          grown(old->form, ow->top.groups,
+                                ow->free_groups.size() + ow->resting_groups.size(),
+                                ow->cap.groups)};
     const bool named = std::max(cap.leaves, cap.groups) <= fib_lpm_large::EXT;
     if (old->form == fib_lpm_form::small && !named)
-        return nullptr; // a quarter as many prefixes as that make a table large
+        return nullptr; // so many prefixes make a table large long before
     const fib_lpm_form form = named ? old->form : fib_lpm_form::wide;
     fib_lpm* lpm = fib_lpm_alloc(ow->n, form, cap);
     if (!lpm)
@@ -348,20 +382,12 @@ fib_lpm* fib_lpm_grown(const fib_lpm* old) {
     });
     std::copy_n(old->leaves, ow->top.leaves, lpm->leaves);
     std::copy_n(old->inputs, ow->top.leaves, lpm->inputs);
-    fib_lpm_writer* w = lpm->w;
-    std::copy(ow->state.begin(), ow->state.end(), w->state.begin());
-    std::copy(ow->plen.begin(), ow->plen.end(), w->plen.begin());
-    w->top = ow->top;
-    w->free_leaves = ow->free_leaves;
-    w->free_groups = ow->free_groups;
-    // What rests is named by no entry of the copy: no reader of the copy can have it in hand.
-    for (const auto& r : ow->resting_leaves)
-        w->free_leaves.push_back(r.index);
-    for (const auto& r : ow->resting_groups)
-        w->free_groups.push_back(r.index);
-    for (uint32_t i = 1; i < w->top.leaves; ++i)
-        if (w->state[i].refs)
-            w->state[i].next = std::exchange(leaf_bucket(w, lpm->leaves[i]), i);
+    try {
+        writer_copy(ow, lpm);
+    } catch (const std::bad_alloc&) {
+        fib_lpm_free(lpm);
+        return nullptr;
+    }
     return lpm;
 }
 
@@ -384,7 +410,7 @@ fib_lpm* fib_lpm_build(fib_table* tb, fib_lpm_form form) {
         for (uint32_t b = 0; lpm && b <= fz->fz_hash->hashmask; ++b)
             for (const fib_node* f = fz->fz_hash->bucket[b]; lpm && f; f = f->fn_hash)
                 while (lpm && !fib_lpm_add(lpm, f->fn_key, fz->fz_order,
-                                           leaf_of(f->fn_alias, fz->fz_order))) {
+                                           class_in(lpm, leaf_of(f->fn_alias, fz->fz_order)))) {
                     fib_lpm* bigger = fib_lpm_grown(lpm);
                     fib_lpm_free(lpm);
                     lpm = bigger;
@@ -406,7 +432,7 @@ uint32_t covering_leaf(const fib_table* tb, be32_t key, int plen) {
     for (int len = plen - 1; len >= 0; --len) {
         const fn_zone* fz = tb->tb_data.fn_zones[size_t(len)];
         if (const fib_node* f = fz ? fn_zone_find(fz, key & fz->fz_mask) : nullptr)
-            return leaf_find(tb->tb_lpm, leaf_of(f->fn_alias, len));
+            return leaf_find(tb->tb_lpm, class_in(tb->tb_lpm, leaf_of(f->fn_alias, len)));
     }
     return 0;
 }
@@ -417,9 +443,9 @@ void count_node(fib_table* tb, int by) {
     const bool is_large = tb->tb_lpm && tb->tb_lpm->form != fib_lpm_form::small;
     if (by > 0) {
         const bool wants_large = nodes >= fib_lpm_large_nodes;
-        // After a failure it is tried again: a large one, which costs more, as the table doubles.
-        const bool doubled = nodes == fib_lpm_large_nodes || std::has_single_bit(nodes);
-        if (nodes < fib_lpm_min_nodes || (wants_large ? is_large || !doubled : !!tb->tb_lpm))
+        // After a failure it is tried again: of a large one, which costs more, now and then.
+        const bool in_time = nodes % fib_lpm_large_nodes == 0;
+        if (nodes < fib_lpm_min_nodes || (wants_large ? is_large || !in_time : !!tb->tb_lpm))
             return;
         if (fib_lpm* lpm =
                 fib_lpm_build(tb, wants_large ? fib_lpm_form::large : fib_lpm_form::small))
@@ -436,26 +462,38 @@ void count_node(fib_table* tb, int by) {
 fib_lpm_change::fib_lpm_change(fib_table* tb, be32_t key, int plen, const fib_alias* before)
     : tb_(tb), key_(key), plen_(plen), before_(leaf_of(before, plen)) {}
 
-fib_lpm_change::~fib_lpm_change() = default;
+namespace {
+/// A prefix's routes become those of class `after`; for now the compiled form has them as `before`.
+void entries_change(fib_table* tb, be32_t key, int plen, fib_leaf before, fib_leaf after) {
+    before = class_in(tb->tb_lpm, before);
+    after = class_in(tb->tb_lpm, after);
+    if (same_class(before, after))
+        return;
+    const uint32_t old = before.any ? leaf_find(tb->tb_lpm, before) : 0;
+    if (after.any) {
+        while (tb->tb_lpm && !fib_lpm_add(tb->tb_lpm, key, plen, after))
+            fib_lpm_replace(tb, fib_lpm_grown(tb->tb_lpm));
+    } else if (!entries_set(tb->tb_lpm, key, plen, false, covering_leaf(tb, key, plen))) {
+        fib_lpm_replace(tb, nullptr);
+    }
+    if (old && tb->tb_lpm)
+        leaf_put(tb->tb_lpm, old);
+}
+} // namespace
 
 void fib_lpm_change::commit(const fib_alias* after_routes) {
     const fib_leaf after = leaf_of(after_routes, plen_);
-    if (!same_class(before_, after) && tb_->tb_lpm) {
-        const uint32_t old = before_.any ? leaf_find(tb_->tb_lpm, before_) : 0;
-        if (after.any) {
-            while (tb_->tb_lpm && !fib_lpm_add(tb_->tb_lpm, key_, plen_, after)) {
-                fib_lpm* bigger = fib_lpm_grown(tb_->tb_lpm);
-                fib_lpm_replace(tb_, bigger);
-            }
-        } else if (!entries_set(tb_->tb_lpm, key_, plen_, false, covering_leaf(tb_, key_, plen_))) {
+    const auto or_by_zones = [this](auto work) {
+        try {
+            work();
+        } catch (const std::bad_alloc&) { // of what only changes look at
             fib_lpm_replace(tb_, nullptr);
         }
-        if (old && tb_->tb_lpm)
-            leaf_put(tb_->tb_lpm, old);
-    }
+    };
+    if (tb_->tb_lpm)
+        or_by_zones([&] { entries_change(tb_, key_, plen_, before_, after); });
     if (before_.any != after.any)
-        count_node(tb_, after.any ? 1 : -1);
-    before_ = after;
+        or_by_zones([&] { count_node(tb_, after.any ? 1 : -1); });
 }
 
 void fib_lpm_destroy(fib_table* tb) {
@@ -494,27 +532,34 @@ void fib_lpm_lookup_bulk(const fib_lpm* lpm, const be32_t* addr, const fib_leaf*
     fib_lpm_as(lpm->form, [&]<class L>(L) { lookup_bulk<L>(lpm, addr, leaf, n); });
 }
 
+namespace {
+/// What an address should lead to.
+fib_leaf leaf_by_zones(const fib_table* tb, be32_t addr) {
+    for (const fn_zone* fz = tb->tb_data.fn_zone_list; fz; fz = fz->fz_next)
+        if (const fib_node* f = fn_zone_find(fz, addr & fz->fz_mask))
+            return class_in(tb->tb_lpm, leaf_of(f->fn_alias, fz->fz_order));
+    return {};
+}
+} // namespace
+
 bool fib_lpm_is_valid(const fib_table* tb) {
     const fib_lpm* lpm = tb->tb_lpm;
-    uint32_t nodes = 0;
+    uint32_t nodes = 0, refs = 0;
     for (const fn_zone* fz : tb->tb_data.fn_zones)
         for (uint32_t b = 0; fz && b <= fz->fz_hash->hashmask; ++b)
             for (const fib_node* f = fz->fz_hash->bucket[b]; f; f = f->fn_hash, ++nodes) {
                 if (!lpm)
                     continue;
-                const fib_leaf want = leaf_of(f->fn_alias, fz->fz_order);
-                if (!leaf_find(lpm, want))
+                if (!leaf_find(lpm, class_in(lpm, leaf_of(f->fn_alias, fz->fz_order))))
                     return false;
-                // Its first and last address lead to it, unless a longer prefix has them.
                 const be32_t last = f->fn_key | ~fz->fz_mask;
-                for (be32_t addr : {f->fn_key, last}) {
-                    const fib_leaf* leaf = fib_lpm_find(lpm, addr);
-                    if (leaf->plen < want.plen ||
-                        (leaf->plen == want.plen && !same_class(*leaf, want)))
+                for (be32_t addr : {f->fn_key, last})
+                    if (!same_class(*fib_lpm_find(lpm, addr), leaf_by_zones(tb, addr)))
                         return false;
-                }
             }
-    return nodes == tb->tb_num_nodes;
+    for (uint32_t i = 1; lpm && i < lpm->w->top.leaves; ++i)
+        refs += lpm->w->state[i].refs;
+    return nodes == tb->tb_num_nodes && (!lpm || refs == nodes);
 }
 
 } // namespace slabfwd

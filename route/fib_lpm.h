@@ -3,8 +3,9 @@
 // fib_lpm: the compiled form of a table, beside the zones that stay the authority: arrays in which
 // an address finds its longest prefix by a few loads. Two forms. Small tables have an entry for
 // each value of an address' first byte, and groups of 256 for the next byte wherever longer
-// prefixes begin with the bytes before (8-8-8-8): a few kB, which stay in the first-level cache.
-// Large ones have an entry for each /24, and groups for those with longer prefixes (DIR-24-8). An
+// prefixes begin with the bytes before (8-8-8-8): a few kB, in the first-level cache, for most
+// routers, half a MB for a thousand prefixes far from one another. Large ones have an entry for
+// each /24, and groups for those with longer prefixes (DIR-24-8). An
 // entry names a leaf: routes that share fib_info, type and prefix length share one, so that a full
 // table has a few thousand leaves and an entry needs 16 bits (32 once there are more).
 //
@@ -18,14 +19,13 @@
 
 #include <cstddef>
 
-#include "alloc/prefetch.h"
 #include "route/fib_lookup.h"
 
 namespace slabfwd {
 
 /// What an entry leads to. fi: of the prefix's only route, or of its first one, with `more` behind;
-/// null: nothing (index 0), or routes of which a TOS decides. What is not the only one is to be
-/// looked for in the zones, from this length on down.
+/// null: nothing (index 0), routes of which a TOS decides, or a large table's default routes. What
+/// is not the only one is to be looked for in the zones, from this length on down.
 struct fib_leaf {
     fib_info* fi;
     uint8_t type, plen;
@@ -56,7 +56,8 @@ struct fib_leaf_input {
 struct fib_lpm_writer;
 
 /// A form: entries of the root, which an address' first ROOT_BITS choose, and of the groups.
-template <class E, unsigned BITS> struct fib_lpm_layout {
+template <class E, unsigned BITS>
+struct fib_lpm_layout {
     using entry = E;
     static constexpr unsigned ROOT_BITS = BITS, ROOT_SHIFT = 32 - BITS;
     static constexpr size_t ROOT = size_t(1) << BITS, GROUP = 256;
@@ -80,7 +81,8 @@ struct fib_lpm {
 };
 
 /// f(its layout).
-template <class F> [[gnu::always_inline]] inline auto fib_lpm_as(fib_lpm_form form, F f) {
+template <class F>
+[[gnu::always_inline]] inline auto fib_lpm_as(fib_lpm_form form, F f) {
     switch (form) {
     case fib_lpm_form::small:
         return f(fib_lpm_small{});
@@ -121,7 +123,8 @@ template <class L>
                                (addr >> L::ROOT_SHIFT),
                            __ATOMIC_ACQUIRE);
 }
-/// REQUIRES an entry that names a group: where that has the byte of addr that begins at bit `shift`.
+/// REQUIRES an entry that names a group: where that has the byte of addr that begins at bit
+/// `shift`.
 template <class L>
 [[gnu::always_inline]] inline const typename L::entry*
 __fib_lpm_in_group(const fib_lpm* lpm, uint32_t addr, unsigned shift, typename L::entry e) {
@@ -130,8 +133,8 @@ __fib_lpm_in_group(const fib_lpm* lpm, uint32_t addr, unsigned shift, typename L
 }
 /// REQUIRES the root's entry of addr, which names a group.
 template <class L>
-[[gnu::always_inline]] inline typename L::entry
-__fib_lpm_rest(const fib_lpm* lpm, uint32_t addr, typename L::entry e) {
+[[gnu::always_inline]] inline typename L::entry __fib_lpm_rest(const fib_lpm* lpm, uint32_t addr,
+                                                               typename L::entry e) {
     unsigned shift = L::ROOT_SHIFT;
     do {
         shift -= 8;
@@ -158,15 +161,14 @@ void fib_lpm_lookup_bulk(const fib_lpm* lpm, const be32_t* addr, const fib_leaf*
 extern uint32_t fib_lpm_min_nodes, fib_lpm_large_nodes;
 
 /// A change of one prefix's routes on its way: made before it, commit()ted when the zones say the
-/// new. Commits by itself when it goes.
+/// new; without that nothing was changed.
 class fib_lpm_change {
 public:
     /// before: the prefix's routes as they are, null: none.
     fib_lpm_change(fib_table* tb, be32_t key, int plen, const fib_alias* before);
-    ~fib_lpm_change();
     fib_lpm_change(const fib_lpm_change&) = delete;
     fib_lpm_change& operator=(const fib_lpm_change&) = delete;
-    /// after: its routes now, null: none any more.
+    /// after: its routes now, null: none any more. Once.
     void commit(const fib_alias* after);
 
 private:

@@ -253,7 +253,7 @@ void fib_select_path(net& n, fib_result* res, flowi4* fl4, const sk_buff* skb) {
     if (!fl4->flowi4_oif) {
         if (res->fi->fib_nhs > 1)
             fib_select_multipath(res, fib_multipath_hash(n, fl4, skb), fl4);
-        else if (!res->prefixlen && res->type == RTN_UNICAST &&
+        else if (res->fn && !res->prefixlen && res->type == RTN_UNICAST &&
                  res->fi->fib_tb_id == res->table->tb_id &&
                  res->table->tb_num_default.load(std::memory_order_relaxed) > 1)
             fib_select_default(fl4, res);

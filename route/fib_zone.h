@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The zones of a table: a hash of nodes per prefix length, grown with its contents. Used by
-// the tables' own files and by route_list.cc, which looks for this host's addresses and, in small
-// tables, for next hops; rules of RCU in fib_lookup.h. Origin: net/ipv4/fib_hash.c (2.6.32):
+// the tables' own files and by route_list.cc, which looks for this host's addresses; rules of RCU
+// in fib_lookup.h. Origin: net/ipv4/fib_hash.c (2.6.32):
 // fn_new_zone, fn_rehash_zone, fib_find_node.
 #pragma once
 

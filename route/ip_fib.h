@@ -131,7 +131,8 @@ struct fib_result {
     fib_info* fi = nullptr;
     fib_table* table = nullptr;
     uint32_t tb_id = 0;
-    fib_node* fn = nullptr; ///< of a default route, for fib_select_default (others: may be null); RCU
+    fib_node* fn = nullptr; ///< of one of several default routes, for fib_select_default; else it
+                            ///< may be null; RCU
     fib_nh* nh() const { return &fi->fib_nh_[nh_sel]; }
 };
 

@@ -7,8 +7,8 @@
 // hop's, else the packet uses the next hop's own.
 // One memory access follows from another (array, group, own entry; and of the entry that makes
 // room: bucket, chain), so the packets of a burst take them in step, each step asked for one
-// before. Whether flows pay is asked while a large table's memory is on its way, as the bucket alone
-// says it; of a small table, whose memory is at hand, with the lookup.
+// before. Whether flows pay is asked while a large table's memory is on its way, as the bucket
+// alone says it; of a small table, whose memory is at hand, with the lookup.
 //
 // Doors: ip_route_ask_list, ip_route_input_list. Threads: on the slot that owns the shard, under
 // RCU. Origin: none in the kernel; the decisions are those of ip_route_input_slow (6.18).
@@ -16,6 +16,7 @@
 #include <array>
 #include <bit>
 
+#include "alloc/prefetch.h"
 #include "neigh/bits.h"
 #include "route/fib_lpm.h"
 #include "route/fib_rules.h"
@@ -261,6 +262,7 @@ template <class L>
 [[gnu::noinline]] uint32_t find_in_large(const burst_rules& rules, iphdr* const* iph,
                                          uint32_t missed, const rt_asked& asked, rtable** rt,
                                          rt_gc_ahead& gc) {
+    static_assert(L::ROOT_SHIFT == 8, "a group's byte is the address' last");
     const fib_lpm* lpm = rules.lpm;
     const fib_lookup_ahead table(lpm);
     for_each_bit(missed & ~asked.packets,
@@ -280,8 +282,8 @@ template <class L>
     gc.heads();
     for_each_bit(in_groups, [&](unsigned i) {
         const uint32_t daddr = be32_to_cpu(iph[i]->daddr);
-        rt[i] = rules.own_entry(lpm->inputs[__fib_lpm_rest<L>(lpm, daddr, first[i])],
-                                iph[i]->daddr);
+        rt[i] =
+            rules.own_entry(lpm->inputs[__fib_lpm_rest<L>(lpm, daddr, first[i])], iph[i]->daddr);
     });
     uint32_t answered = 0;
     for_each_bit(missed,

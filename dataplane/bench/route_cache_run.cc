@@ -13,7 +13,6 @@
 #include "dataplane/bench/bench_clock.h"
 #include "dataplane/bench/route_cache.h"
 #include "neigh/skbuff.h"
-#include "route/fib_lpm.h"
 #include "route/route_cache.h"
 #include "route/rt_bucket_list.h"
 

@@ -23,7 +23,6 @@
 #include "dataplane/worker/stage_clock.h"
 #include "dataplane/worker/worker.h"
 #include "neigh/packet_work.h"
-#include "route/fib_lpm.h"
 #include "route/rt_bucket_list.h"
 
 namespace slabfwd {
@@ -96,7 +95,8 @@ uint64_t eth_type_trans_list(ip_burst& b) {
 
 /// Their flows anew, when the hash's secret has changed.
 void hash_list(ip_burst& b) {
-    for_each_live(b, [&b, buckets = rt_buckets(b)](unsigned i) { b.hash[i] = buckets.prefetch(b.iph[i]); });
+    for_each_live(
+        b, [&b, buckets = rt_buckets(b)](unsigned i) { b.hash[i] = buckets.prefetch(b.iph[i]); });
 }
 
 /// Only the checksum is wrong, and a NIC that saw the whole frame says that it is right.
@@ -571,18 +571,20 @@ void ip_burst_end(ip_burst& b) {
 }
 
 /// Frames on their way through the stages: up to PACKET_BURST. Returns how many bytes they had.
-[[gnu::flatten]] uint64_t ip_burst_rcv(softnet_data& sd, net_device* dev, rte_mbuf** m, unsigned n) {
+[[gnu::flatten]] uint64_t ip_burst_rcv(softnet_data& sd, net_device* dev, rte_mbuf** m,
+                                       unsigned n) {
     ip_burst b;
     const uint64_t bytes = ip_burst_begin(b, sd, dev, m, n);
     ip_burst_end(b);
     return bytes;
 }
 
-/// The same for more, up to twice as many. Flows that the cache does not know have buckets that no packet used
-/// lately: their memory takes longer than a burst's header checks, so the second burst's are asked for before
-/// the first goes on. Where all is at hand that would only push other things out of the first-level cache.
-[[gnu::noinline, gnu::flatten]] uint64_t ip_two_bursts_rcv(softnet_data& sd, net_device* dev, rte_mbuf** m,
-                                                           unsigned n) {
+/// The same for more than PACKET_BURST, up to twice as many. Flows that the cache does not know
+/// have buckets that no packet used lately: their memory takes longer than a burst's header checks,
+/// so the second burst's are asked for before the first goes on. Where all is at hand that would
+/// only push other things out of the first-level cache.
+[[gnu::noinline, gnu::flatten]] uint64_t ip_two_bursts_rcv(softnet_data& sd, net_device* dev,
+                                                           rte_mbuf** m, unsigned n) {
     ip_burst b[2];
     const uint64_t secret = sd.rt_shard->rt_hash_seed;
     uint64_t bytes = ip_burst_begin(b[0], sd, dev, m, PACKET_BURST);

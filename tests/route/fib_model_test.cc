@@ -89,9 +89,7 @@ constexpr int GATEWAYS = 5;
 /// By the zones alone, and with every table compiled in either form.
 class fib_model : public testing::TestWithParam<tables> {
 protected:
-    fib_model() {
-        r.setup("addr add 10.0.0.1/24 dev p0\nlink set p0 up");
-    }
+    fib_model() { r.setup("addr add 10.0.0.1/24 dev p0\nlink set p0 up"); }
     /// The route for the router; gw 0: none named (deletion).
     fib_config config(const model_route& m, uint16_t flags) {
         fib_config cfg;
@@ -168,7 +166,8 @@ TEST_P(fib_model, random_changes) {
             r.settle();
             const fib_table* tb = fib_get_table(r.n, 77);
             ASSERT_TRUE(!tb || fib_lpm_is_valid(tb)) << step;
-            ASSERT_TRUE(!tb || !tb->tb_num_nodes || bool(tb->tb_lpm) == (GetParam() != tables::zones));
+            ASSERT_TRUE(!tb || !tb->tb_num_nodes ||
+                        bool(tb->tb_lpm) == (GetParam() != tables::zones));
         }
     }
     struct context {

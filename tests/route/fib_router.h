@@ -19,8 +19,8 @@ namespace slabfwd::test {
 
 enum class tables { zones, small, large };
 
-/// All tables are compiled so, or looked up by their zones alone, for as long as it lives. Small ones
-/// may have many more prefixes than in a router, but not more than they can name groups for.
+/// All tables are compiled so, or looked up by their zones alone, for as long as it lives. Small
+/// ones may have many more prefixes than in a router, but not more than they can name groups for.
 class compiled_as {
 public:
     explicit compiled_as(tables form) {

@@ -185,6 +185,30 @@ TEST_P(fib_threads, random_changes_beside_lookups) {
         });
 }
 
+/// One of them, as it was found, or as it is: what chooses among several finds more or fewer of
+/// them than the lookup did.
+TEST_P(fib_threads, default_routes_come_and_go_while_one_is_chosen) {
+    r.setup("route add default via 10.0.0.2");
+    run(
+        [&](std::mt19937& rng) {
+            flowi4 fl4;
+            fl4.daddr = cpu_to_be32(0x08000000u | (rng() & 0xffffff));
+            fib_result res;
+            ASSERT_EQ(fib_lookup(r.n, &fl4, &res), 0);
+            fib_select_path(r.n, &res, &fl4, nullptr);
+            const uint32_t gw = be32_to_cpu(res.nh()->fib_nh_gw4);
+            ASSERT_TRUE(gw == 0x0a000002 || gw == 0x0a000003) << gw;
+        },
+        [&] {
+            for (int i = 0; i < 1500; ++i) {
+                r.setup("route append default via 10.0.0.3");
+                control_loop();
+                r.setup("route del default via 10.0.0.3");
+                control_loop();
+            }
+        });
+}
+
 INSTANTIATE_TEST_SUITE_P(tables, fib_threads,
                          testing::Values(tables::zones, tables::small, tables::large), tables_name);
 

@@ -157,28 +157,54 @@ TEST_P(route_list, short_prefixes_are_taken_unless_the_local_table_covers_them) 
     EXPECT_EQ(m.route(), 7u);
 }
 
-/// Also where there are several: the first is used while it lives.
+/// Also where there are several: the first is used while it lives. A large table leaves them to the
+/// full rules.
 TEST_P(route_list, a_default_route_is_taken_where_there_is_one) {
+    const uint32_t taken = GetParam() == tables::small;
     r().setup("route add default via 10.0.1.4");
     misses m(r());
     m.add(ip("10.0.0.2"), ip("8.8.8.8"));
     m.route();
-    EXPECT_EQ(m.route(), 1u);
+    EXPECT_EQ(m.route(), taken);
     EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
     r().setup("route append default via 10.0.1.5\nroute append default via 10.0.2.2 metric 9");
     m.route();
-    EXPECT_EQ(m.route(), 1u);
+    EXPECT_EQ(m.route(), taken);
     EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
     r().setup("link set p1 down");
     m.route();
-    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.2.2"));
-    m.route();
+    EXPECT_EQ(m.route(), taken) << "the only one left";
     EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.2.2"));
 }
 
-/// Of several routes to one prefix the first is taken; where a TOS decides, the full rules say which.
+/// Dead, but still in the table, it is passed over; so is one that is no plain forward taken.
+TEST_P(route_list, a_first_route_that_is_no_plain_forward_is_for_the_full_rules) {
+    r().setup(
+        "route add 20.0.0.0/8 via 10.0.1.4 metric 5\nroute add 20.0.0.0/8 via 10.0.2.2 metric 9\n"
+        "route add blackhole 21.0.0.0/8 metric 5\nroute add 21.0.0.0/8 via 10.0.2.2 metric 9");
+    misses m(r());
+    m.add(ip("10.0.0.2"), ip("20.1.1.1"));
+    m.add(ip("10.0.0.2"), ip("21.1.1.1"));
+    m.route();
+    EXPECT_EQ(m.route(), 1u);
+    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+    r().port("p1")->ip_ptr->cnf.ignore_routes_with_linkdown = 1;
+    r().setup("link set p1 carrier off");
+    for (int round = 0; round < 2; ++round) {
+        EXPECT_EQ(m.route(), 0u);
+        EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.2.2"));
+    }
+    r().setup("link set p1 carrier on");
+    m.route();
+    EXPECT_EQ(m.route(), 1u);
+    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+}
+
+/// Of several routes to one prefix the first is taken; where a TOS decides, the full rules say
+/// which.
 TEST_P(route_list, of_several_routes_to_a_prefix_the_first_is_taken) {
-    r().setup("route add 20.0.0.0/8 via 10.0.2.2 metric 9\nroute add 20.0.0.0/8 via 10.0.1.4 metric 5");
+    r().setup(
+        "route add 20.0.0.0/8 via 10.0.2.2 metric 9\nroute add 20.0.0.0/8 via 10.0.1.4 metric 5");
     misses m(r());
     m.add(ip("10.0.0.2"), ip("20.1.1.1"));
     m.route();

@@ -285,10 +285,12 @@ TEST(burst, a_new_secret_between_two_halves) {
     const auto new_flows = [&] {
         std::vector<bytes> frames;
         for (unsigned i = 0; i < NET_RX_BURST; ++i)
-            frames.push_back(frame_to(r.p0, udp_packet(ip("10.0.0.2"), cpu_to_be32(0xc0a80000u + host++))));
+            frames.push_back(
+                frame_to(r.p0, udp_packet(ip("10.0.0.2"), cpu_to_be32(0xc0a80000u + host++))));
         return frames;
     };
     r.receive_burst(r.p0, new_flows());
+    ASSERT_TRUE(r.n.softnet[0]->rt_missed);
     const rt_hash_shard* shard = r.n.softnet[0]->rt_shard;
     const uint64_t secret = shard->rt_hash_seed;
     bool renewed = false;
