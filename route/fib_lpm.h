@@ -4,7 +4,7 @@
 // an address finds its longest prefix by a few loads. Two forms. Small tables have an entry for
 // each value of an address' first byte, and groups of 256 for the next byte wherever longer
 // prefixes begin with the bytes before (8-8-8-8): a few kB, in the first-level cache, for most
-// routers, half a MB for a thousand prefixes far from one another. Large ones have an entry for
+// routers, 0.7 MB for a thousand prefixes far from one another. Large ones have an entry for
 // each /24, and groups for those with longer prefixes (DIR-24-8). An
 // entry names a leaf: routes that share fib_info, type and prefix length share one, so that a full
 // table has a few thousand leaves and an entry needs 16 bits (32 once there are more).
@@ -13,8 +13,8 @@
 // Threads: entries are single stores; a leaf or a group that nothing names any more is used again
 // after a grace period; a structure that has to grow is copied and replaced as a whole. When memory
 // is short the compiled form goes, and the zones answer. Works without EAL.
-// Origin: the schemes are Gupta, Lin, McKeown's (1998), as in DPDK's rte_fib, and the multibit
-// tries before it; leaf classes are our own.
+// Origin: the large scheme is Gupta, Lin, McKeown's (1998), as in DPDK's rte_fib, the small one a
+// multibit trie; leaf classes are our own.
 #pragma once
 
 #include <cstddef>

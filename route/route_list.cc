@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <type_traits>
 
 #include "alloc/prefetch.h"
 #include "neigh/bits.h"
@@ -66,8 +67,9 @@ struct burst_rules {
     rt_admission admission;
     bool lends;  ///< what gets no entry uses the next hop's own (net.ipv4.route.admission)
     bool full;   ///< entries are for flows that pay, now or before the burst is through
-    bool simple = false;          ///< nothing but the table decides; else what follows is not filled in
-    const fib_lpm* lpm = nullptr; ///< the main table
+    /// The main table; null: it is not compiled, or something else than the table decides, too.
+    /// Then what follows is not filled in.
+    const fib_lpm* lpm = nullptr;
     own_addresses ours;
     const fn_zone* other = nullptr; ///< the local table's prefixes besides; null: 127/8 at most
     int longest_other = -1;         ///< how long they are at most; -1: there are none
@@ -93,7 +95,6 @@ struct burst_rules {
             other = rcu_dereference(fz->fz_next);
         longest_other = other ? other->fz_order : -1;
         lpm = rcu_dereference(fn->fib_main->tb_lpm);
-        simple = lpm;
     }
     /// Neither is of 0/8, 127/8 or from 224 on. Without a branch.
     [[gnu::always_inline]] static bool usual(be32_t a, be32_t b) {
@@ -315,15 +316,12 @@ uint32_t find_in_small(const burst_rules& rules, iphdr* const* iph, const uint32
 
 uint32_t find(const burst_rules& rules, iphdr* const* iph, const uint32_t* hash, uint32_t missed,
               rt_asked& asked, rtable** rt, rt_gc_ahead& gc) {
-    switch (rules.lpm->form) {
-    case fib_lpm_form::small:
-        return find_in_small(rules, iph, hash, missed, asked, rt, gc);
-    case fib_lpm_form::large:
-        return find_in_large<fib_lpm_large>(rules, iph, missed, asked, rt, gc);
-    case fib_lpm_form::wide:
-        break;
-    }
-    return find_in_large<fib_lpm_wide>(rules, iph, missed, asked, rt, gc);
+    return fib_lpm_as(rules.lpm->form, [&]<class L>(L) {
+        if constexpr (std::is_same_v<L, fib_lpm_small>)
+            return find_in_small(rules, iph, hash, missed, asked, rt, gc);
+        else
+            return find_in_large<L>(rules, iph, missed, asked, rt, gc);
+    });
 }
 
 } // namespace
@@ -352,7 +350,7 @@ uint32_t ip_route_input_list(softnet_data* sd, net_device* dev, iphdr* const* ip
     const burst_rules rules(sd, dev);
     rt_hash_shard* shard = rules.shard;
     uint32_t answered = 0, done = 0;
-    if (rules.simple) {
+    if (rules.lpm) {
         rt_gc_ahead gc(shard);
         if (!rules.full)
             gc.begin(entries_over(shard, unsigned(std::popcount(missed))));

@@ -261,12 +261,13 @@ constexpr latency_trial TRIALS[] = {
     {"50%+strangers", 0.5, churn::none, latency_trial::some},
     {"50%+collecting", 0.5, churn::none, latency_trial::collecting}};
 
-/// Trials with strangers, at most, until the cache collects. A cache beyond gc_thresh admits few of
-/// them: where frames go slowly, not every trial sees it collect.
-constexpr unsigned LONGEST_TO_COLLECT = 40;
+/// Trials, at most, until one sees the cache collect. Beyond gc_thresh it admits few strangers:
+/// where frames go slowly, not every trial does.
+constexpr unsigned MOST_TO_COLLECT = 40;
 
+/// Strangers until the cache has grown so far that it collects.
 void fill_cache(ring_bed& bed, frame_sequence& strangers, const trial_plan& plan) {
-    for (unsigned i = 0; i < LONGEST_TO_COLLECT && !run_trial(bed, strangers, plan).collects(); ++i)
+    for (unsigned i = 0; i < MOST_TO_COLLECT && !run_trial(bed, strangers, plan).collects(); ++i)
         ;
 }
 
@@ -304,7 +305,7 @@ void latency_trials(ring_bed& bed, frame_sequence& frames, frame_sequence& with_
         churning.set(t.routes);
         measured_trial m(bed, sent, plan);
         if (t.strangers == latency_trial::collecting)
-            for (unsigned i = 0; i < LONGEST_TO_COLLECT && !m.r.collects(); ++i)
+            for (unsigned i = 0; i < MOST_TO_COLLECT && !m.r.collects(); ++i)
                 m = measured_trial(bed, sent, plan);
         churning.set(churn::none);
         add_latencies(*m.times, t.name, out);

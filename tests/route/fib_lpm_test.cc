@@ -240,6 +240,19 @@ TEST(fib_lpm, a_table_has_the_form_that_suits_it) {
     EXPECT_EQ(fib_lpm_bytes(fib_get_table(r.n, 77)), 0u);
 }
 
+// Each in a /16 of its own.
+TEST(fib_lpm, a_small_table_of_prefixes_far_from_one_another) {
+    fib_router r;
+    r.setup("addr add 10.0.0.1/24 dev p0\nlink set p0 up");
+    for (unsigned i = 0; i < 1000; ++i)
+        r.setup(fmt::format("route add {}.{}.9.0/24 via 10.0.0.2 table 77", 20 + i % 200, i / 4)
+                    .c_str());
+    const fib_table* tb = fib_get_table(r.n, 77);
+    ASSERT_TRUE(tb->tb_lpm && tb->tb_lpm->form == fib_lpm_form::small);
+    EXPECT_TRUE(fib_lpm_is_valid(tb));
+    EXPECT_LT(fib_lpm_bytes(tb), 700'000u);
+}
+
 // Each allocation of the small form fails once; it is tried again with the next route.
 TEST(fib_lpm, without_memory_for_the_small_form_the_zones_answer) {
     fib_router r;

@@ -91,7 +91,6 @@ protected:
             route add 192.168.9.0/24 via 10.0.1.77
         )");
     }
-    ~route_list() override { router.reset(); }
     rt_router& r() { return *router; }
     /// The next hops' own entries come with the first packets over them.
     void warm() {
@@ -99,6 +98,13 @@ protected:
         for (const char* dst : {"192.168.1.1", "192.168.1.200", "192.168.2.1", "192.168.7.1"})
             m.add(ip("10.0.0.9"), ip(dst));
         m.route();
+    }
+    /// What the list does with m once the next hops' own entries have come, and by which next hop
+    /// its first packet goes then.
+    void expect_first_by(misses& m, uint32_t done, const char* gateway) {
+        m.route();
+        EXPECT_EQ(m.route(), done);
+        EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip(gateway));
     }
     const compiled_as form{GetParam()};
     std::optional<rt_router> router;
@@ -164,20 +170,15 @@ TEST_P(route_list, a_default_route_is_taken_where_there_is_one) {
     r().setup("route add default via 10.0.1.4");
     misses m(r());
     m.add(ip("10.0.0.2"), ip("8.8.8.8"));
-    m.route();
-    EXPECT_EQ(m.route(), taken);
-    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+    expect_first_by(m, taken, "10.0.1.4");
     r().setup("route append default via 10.0.1.5\nroute append default via 10.0.2.2 metric 9");
-    m.route();
-    EXPECT_EQ(m.route(), taken);
-    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+    expect_first_by(m, taken, "10.0.1.4");
     r().setup("link set p1 down");
-    m.route();
-    EXPECT_EQ(m.route(), taken) << "the only one left";
-    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.2.2"));
+    expect_first_by(m, taken, "10.0.2.2");
 }
 
-/// Dead, but still in the table, it is passed over; so is one that is no plain forward taken.
+/// It may be dead but still in the table, and then the next one is taken; or a blackhole, and then
+/// it is the one.
 TEST_P(route_list, a_first_route_that_is_no_plain_forward_is_for_the_full_rules) {
     r().setup(
         "route add 20.0.0.0/8 via 10.0.1.4 metric 5\nroute add 20.0.0.0/8 via 10.0.2.2 metric 9\n"
@@ -185,9 +186,7 @@ TEST_P(route_list, a_first_route_that_is_no_plain_forward_is_for_the_full_rules)
     misses m(r());
     m.add(ip("10.0.0.2"), ip("20.1.1.1"));
     m.add(ip("10.0.0.2"), ip("21.1.1.1"));
-    m.route();
-    EXPECT_EQ(m.route(), 1u);
-    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+    expect_first_by(m, 1u, "10.0.1.4");
     r().port("p1")->ip_ptr->cnf.ignore_routes_with_linkdown = 1;
     r().setup("link set p1 carrier off");
     for (int round = 0; round < 2; ++round) {
@@ -195,9 +194,7 @@ TEST_P(route_list, a_first_route_that_is_no_plain_forward_is_for_the_full_rules)
         EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.2.2"));
     }
     r().setup("link set p1 carrier on");
-    m.route();
-    EXPECT_EQ(m.route(), 1u);
-    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+    expect_first_by(m, 1u, "10.0.1.4");
 }
 
 /// Of several routes to one prefix the first is taken; where a TOS decides, the full rules say
@@ -207,17 +204,11 @@ TEST_P(route_list, of_several_routes_to_a_prefix_the_first_is_taken) {
         "route add 20.0.0.0/8 via 10.0.2.2 metric 9\nroute add 20.0.0.0/8 via 10.0.1.4 metric 5");
     misses m(r());
     m.add(ip("10.0.0.2"), ip("20.1.1.1"));
-    m.route();
-    EXPECT_EQ(m.route(), 1u);
-    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.1.4"));
+    expect_first_by(m, 1u, "10.0.1.4");
     r().setup("route add 20.0.0.0/8 via 10.0.2.2 metric 1");
-    m.route();
-    EXPECT_EQ(m.route(), 1u);
-    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.2.2"));
+    expect_first_by(m, 1u, "10.0.2.2");
     r().setup("route add 20.0.0.0/8 tos 0x10 via 10.0.1.5");
-    m.route();
-    EXPECT_EQ(m.route(), 0u);
-    EXPECT_EQ(rt_nexthop(m.rt[0], m.header[0].daddr), ip("10.0.2.2"));
+    expect_first_by(m, 0u, "10.0.2.2");
 }
 
 /// It is asked after the main one, which the list knows alone.
